@@ -1,0 +1,1 @@
+"""What every room stands on: clip checks, error texts, guards, whole files."""
