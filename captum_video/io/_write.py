@@ -1,0 +1,163 @@
+"""Clips into video files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from torch import Tensor
+
+from captum_video._core.files import written_whole
+from captum_video.io._clip import ClipError, check_rate, frames_last
+
+# suffix -> (FFmpeg's container, encoders in order of preference, what they are called)
+FORMATS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    ".mp4": ("mp4", ("libx264", "libopenh264"), "H.264"),
+    ".mov": ("mov", ("libx264", "libopenh264"), "H.264"),
+    ".mkv": ("matroska", ("libx264", "libopenh264"), "H.264"),
+    ".webm": ("webm", ("libvpx-vp9", "libvpx"), "VP9"),
+    ".gif": ("gif", ("gif",), "GIF"),
+}
+_BT709 = 1
+
+
+def write_video(
+    path: str | os.PathLike[str], frames: Tensor | np.ndarray, fps: float, *, crf: int = 18
+) -> Path:
+    """Writes a video file, whole or not at all; the suffix picks the format.
+
+    ``.mp4``, ``.mov`` and ``.mkv`` are H.264 and ``.webm`` is VP9, both yuv420p, which all players
+    and browsers show. That format wants even sides: an odd height or width is made even by
+    repeating the last row or column, so nothing is lost. A ``.gif`` gets one palette made for the
+    whole clip; its frame times are multiples of 1/100 s, so its rate is met on average.
+
+    Args:
+        path: the file to write.
+        frames: uint8, (T, C, H, W) or (T, H, W, C) with one or three channels.
+        fps: frames per second.
+        crf: quality of H.264 and VP9, 0 (best) to 51; 18 is hard to tell from the original.
+
+    Returns:
+        The file.
+
+    Raises:
+        ClipError: if this FFmpeg lacks the encoder or refuses the frames.
+        ValueError: for an unknown suffix, frames that are none, or a rate that makes no sense.
+        OSError: if the disk refuses; an older file at ``path`` stays as it was then.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(
+            f"cannot tell a video format from {target.name!r}: use {', '.join(FORMATS)}"
+        )
+    check_rate(fps)
+    if suffix == ".gif" and fps > 50:
+        raise ValueError(f"a GIF shows at most 50 frames per second, got {fps}: use .mp4 or .webm")
+    if not 0 <= crf <= 51:
+        raise ValueError(f"crf must lie in 0..51, got {crf}")
+    pictures = frames_last(frames)
+    container, encoders, name = FORMATS[suffix]
+    encoder = next((codec for codec in encoders if _has_encoder(codec)), None)
+    if encoder is None:
+        others = [
+            other for other, (_, codecs, _) in FORMATS.items() if any(map(_has_encoder, codecs))
+        ]
+        raise ClipError(
+            target,
+            f"this FFmpeg has no {name} encoder ({' or '.join(encoders)})",
+            f"It can write {', '.join(others) or 'no video'}; `pip install av` brings a full one",
+        )
+    rate = Fraction(fps).limit_denominator(1001 * 60)
+    with written_whole(target) as part:
+        try:
+            # A Python file, so that a full disk is an OSError here and not a line in FFmpeg's log.
+            with part.open("wb", buffering=1 << 20) as file:
+                with av.open(file, "w", format=container) as output:
+                    if suffix == ".gif":
+                        _encode_gif(output, pictures, rate)
+                    else:
+                        _encode(output, encoder, pictures, rate, crf)
+                file.flush()
+                os.fsync(file.fileno())
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError) and error.errno and error.errno < 1000:
+                raise OSError(error.errno, os.strerror(error.errno), os.fspath(target)) from error
+            height, width = pictures.shape[1:3]
+            raise ClipError(
+                target,
+                f"the {encoder} encoder refused {len(pictures)} frames of {width}x{height} "
+                f"({error.strerror})",
+                "Try another size or suffix",
+            ) from error
+    return target
+
+
+def _has_encoder(name: str) -> bool:
+    try:
+        return av.Codec(name, "w") is not None
+    except av.error.FFmpegError:
+        return False
+    except ValueError:  # PyAV's UnknownCodecError
+        return False
+
+
+def _encode(output: Any, encoder: str, pictures: np.ndarray, rate: Fraction, crf: int) -> None:
+    odd_height, odd_width = pictures.shape[1] % 2, pictures.shape[2] % 2
+    if odd_height or odd_width:
+        pictures = np.pad(pictures, ((0, 0), (0, odd_height), (0, odd_width), (0, 0)), mode="edge")
+    stream = output.add_stream(encoder, rate=rate)
+    stream.height, stream.width = pictures.shape[1:3]
+    stream.pix_fmt = "yuv420p"
+    stream.options = {"crf": str(crf)} | ({"b:v": "0"} if encoder.startswith("libvpx") else {})
+    context = stream.codec_context  # say which colours these are: players guess otherwise
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.color_range = 1
+    for picture in pictures:
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+        )
+        output.mux(stream.encode(frame))
+    output.mux(stream.encode(None))
+
+
+def _encode_gif(output: Any, pictures: np.ndarray, rate: Fraction) -> None:
+    stream = output.add_stream("gif", rate=rate)
+    stream.height, stream.width = pictures.shape[1:3]
+    stream.pix_fmt = "pal8"
+    for frame in _with_palette(pictures, rate):
+        output.mux(stream.encode(frame))
+    output.mux(stream.encode(None))
+
+
+def _with_palette(pictures: np.ndarray, rate: Fraction) -> Iterator[Any]:
+    """The pictures in 256 colours, chosen for all of them together."""
+    height, width = pictures.shape[1:3]
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=width, height=height, format=av.VideoFormat("rgb24"), time_base=1 / rate
+    )
+    split, palette = graph.add("split"), graph.add("palettegen")
+    use, sink = graph.add("paletteuse", "dither=sierra2_4a"), graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(use, 0, 0)
+    split.link_to(palette, 1, 0)
+    palette.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    for number, picture in enumerate(pictures):
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts, frame.time_base = number, 1 / rate
+        graph.push(frame)
+    source.push(None)
+    while True:
+        try:
+            yield sink.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return

@@ -1,0 +1,240 @@
+"""Weighted operations: convolution of any rank, transposed or not, linear layers, products."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captum_video.relevance.flow import Flow, Operation, Saved, vector_jacobian
+from captum_video.relevance.rules import Rule, Unit
+from captum_video.relevance.settings import BatchNorm, Context
+
+
+class Affine(Operation, Unit):
+    """``A(x; w) + b``: a recorded call that is also the unit which its rule sees."""
+
+    def __init__(
+        self, context: Context, rule: Rule, x: Saved, weight: Tensor, bias: Tensor | None
+    ) -> None:
+        super().__init__()
+        self._context = context
+        self._rule = rule
+        self._x = x
+        self._weight = weight
+        self._bias = bias
+        self._output: Saved | None = None
+        self.fold: BatchNorm | None = None
+        self.absorbs = context.settings.bias == "absorb"
+
+    @property
+    def x(self) -> Tensor:  # type: ignore[override]
+        """The input, in single precision at least: rules subtract nearly equal sums."""
+        return self._x.tensor.to(torch.promote_types(self._x.tensor.dtype, torch.float32))
+
+    @property
+    def low(self) -> Tensor | None:  # type: ignore[override]
+        """The input's lower bound."""
+        raw = self.inputs[0].raw
+        return None if raw is None or raw.low is None else raw.low.to(self.x.dtype)
+
+    @property
+    def high(self) -> Tensor | None:  # type: ignore[override]
+        """The input's upper bound."""
+        raw = self.inputs[0].raw
+        return None if raw is None or raw.high is None else raw.high.to(self.x.dtype)
+
+    @property
+    def output(self) -> Tensor | None:  # type: ignore[override]
+        """The kept output; a batch norm that is folded in is part of it."""
+        return None if self._output is None else self._output.tensor
+
+    @property
+    def bias(self) -> Tensor | None:  # type: ignore[override]
+        """The bias laid over the output, the folded batch norm's shift included."""
+        bias = None if self._bias is None else self._bias.detach().to(self.x.dtype)
+        if self.fold is not None:
+            shift = self.fold.shift.to(self.x.dtype)
+            bias = shift if bias is None else shift + bias * self.fold.scale.to(self.x.dtype)
+        return None if bias is None else bias.view(self.bias_shape())
+
+    def ones(self) -> Tensor:
+        """Ones of the input's shape."""
+        return torch.ones_like(self.x)
+
+    def weight(self, sign: int = 0) -> Tensor:
+        """The weight, or the part of one sign, with a folded batch norm's scale."""
+        return self._context.part(self._weight, self.fold, self.scale_shape(), sign)
+
+    def absorb(self, amount: Tensor) -> None:
+        """Counts relevance that no input receives."""
+        self._context.absorbed += float(amount.sum(dtype=torch.float64))
+
+    def finish(self, flow: Flow, result: object) -> None:
+        """Keeps the output where the rule wants it."""
+        self.keep_output(flow, result)
+
+    def keep_output(self, flow: Flow, result: object) -> None:
+        """Keeps ``result`` as the output if the rule needs one."""
+        if self._rule.needs_output and isinstance(result, Tensor):
+            self.forget_output()
+            self._output = flow.save(result)
+
+    def forget_output(self) -> None:
+        """Lets the rule compute the output again."""
+        if self._output is not None:
+            self._output.tensor = self._output.tensor.new_empty(0)
+        self._output = None
+
+    def propagate(self, relevances: list[Tensor | None]) -> list[Tensor | None]:
+        """Applies the rule."""
+        (relevance,) = relevances
+        if relevance is None:
+            return [None]
+        if len(self.inputs[0].shape) != self._x.tensor.dim():
+            relevance = relevance.unsqueeze(0)
+        given = self._rule.propagate(self, relevance.to(self.x.dtype))
+        return [given.view(self.inputs[0].shape).to(self._x.tensor.dtype)]
+
+    @abstractmethod
+    def bias_shape(self) -> tuple[int, ...]:
+        """How the bias lies over the output."""
+
+    @abstractmethod
+    def scale_shape(self) -> tuple[int, ...]:
+        """How a batch norm's factor lies over the weight."""
+
+    def can_fold(self, output: Tensor) -> bool:
+        """Whether a batch norm on ``output`` may be folded in."""
+        return False
+
+
+class Convolution(Affine):
+    """``conv1d/2d/3d`` and their transposes, one code path for any number of axes."""
+
+    def __init__(
+        self,
+        context: Context,
+        rule: Rule,
+        x: Saved,
+        weight: Tensor,
+        bias: Tensor | None,
+        geometry: dict[str, list[int]],
+        groups: int,
+        transposed: bool,
+    ) -> None:
+        super().__init__(context, rule, x, weight, bias)
+        self._geometry = geometry
+        self._groups = groups
+        self._transposed = transposed
+        self._extra = geometry.pop("extra", [0] * (weight.dim() - 2))
+        if x.tensor.dim() == weight.dim() - 1:
+            x.tensor = x.tensor.unsqueeze(0)
+        self.fan_in = weight[0].numel()
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution without bias."""
+        g = self._geometry
+        return torch.convolution(
+            self._padded(x), weight, None, g["stride"], g["padding"], g["dilation"],
+            self._transposed, g["output_padding"], self._groups,
+        )  # fmt: skip
+
+    def adjoint(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """The transposed convolution that belongs to it."""
+        g = self._geometry
+        x = self._x.tensor
+        size = [*x.shape[:2], *(s + e for s, e in zip(x.shape[2:], self._extra, strict=True))]
+        like = gradient.new_empty(()).expand(gradient.shape[0], *size[1:])
+        result: Tensor = torch.ops.aten.convolution_backward(
+            gradient, like, weight, None, g["stride"], g["padding"], g["dilation"],
+            self._transposed, g["output_padding"], self._groups, [True, False, False],
+        )[0]  # fmt: skip
+        return result[(..., *(slice(0, s) for s in x.shape[2:]))]
+
+    def ones(self) -> Tensor:
+        """One example of ones: a convolution treats all examples alike."""
+        return torch.ones_like(self.x[:1])
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """``x`` with the one-sided rest of ``padding="same"``."""
+        if not any(self._extra):
+            return x
+        return F.pad(x, [p for extra in reversed(self._extra) for p in (0, extra)])
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """One value per channel, axis 1."""
+        return (1, -1, *[1] * (self._weight.dim() - 2))
+
+    def scale_shape(self) -> tuple[int, ...]:
+        """The output channels are the weight's first axis."""
+        return (-1, *[1] * (self._weight.dim() - 1))
+
+    def can_fold(self, output: Tensor) -> bool:
+        """Plain convolutions of batches fold."""
+        return not self._transposed and output.dim() == self._weight.dim()
+
+
+class Linear(Affine):
+    """``x @ weight.T + bias`` over the last axis."""
+
+    def __init__(
+        self, context: Context, rule: Rule, x: Saved, weight: Tensor, bias: Tensor | None
+    ) -> None:
+        super().__init__(context, rule, x, weight, bias)
+        self.fan_in = weight.shape[-1]
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The product without bias."""
+        return F.linear(x, weight)
+
+    def adjoint(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """The product with the transpose."""
+        return gradient @ weight
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """One value per feature, last axis."""
+        return (-1,)
+
+    def scale_shape(self) -> tuple[int, ...]:
+        """The output features are the weight's first axis."""
+        return (-1, 1)
+
+    def can_fold(self, output: Tensor) -> bool:
+        """A batch norm's channels are the last axis for ``(N, features)`` only."""
+        return output.dim() == 2
+
+
+class Product(Affine):
+    """A matrix product or contraction of the input with a constant, by its own function."""
+
+    def __init__(
+        self,
+        context: Context,
+        rule: Rule,
+        x: Saved,
+        weight: Tensor,
+        function: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        super().__init__(context, rule, x, weight, None)
+        self._function = function
+        self.fan_in = max(weight.shape, default=1)
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The product."""
+        return self._function(x, weight)
+
+    def adjoint(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """Its transpose, by autograd."""
+        return vector_jacobian(lambda x: self._function(x, weight), self.x, [gradient])
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """There is no bias."""
+        return ()
+
+    def scale_shape(self) -> tuple[int, ...]:
+        """Nothing is folded in."""
+        return ()

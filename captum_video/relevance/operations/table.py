@@ -1,0 +1,220 @@
+"""Which torch functions have a rule, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from captum_video.relevance.flow import Unsupported
+from captum_video.relevance.operations import weighted
+from captum_video.relevance.operations.call import Call, Entry, modules_around
+from captum_video.relevance.operations.plain import Larger, Pass, Rearrange, Sum, Write
+from captum_video.relevance.operations.pooling import AdaptiveMaxPool, Average, AxisMax, MaxPool
+from captum_video.relevance.operations.weighted import per_axis
+
+Builder = Callable[[Call], "Entry | None"]
+
+_ACTIVATIONS = """
+abs atan celu clamp clamp_max clamp_min clip elu erf exp expm1 gelu hardshrink hardsigmoid hardswish
+hardtanh leaky_relu log log1p logsigmoid mish nan_to_num pow prelu reciprocal relu relu6 rrelu selu
+sigmoid silu softplus softshrink softsign sqrt rsqrt square tan tanh tanhshrink threshold cos sin
+""".split()
+
+_REARRANGEMENTS = """
+T mT alias as_strided atleast_1d atleast_2d atleast_3d bfloat16 broadcast_to cat channel_shuffle chunk
+clone concat concatenate contiguous cpu cuda diagonal double dsplit dstack expand expand_as flatten flip
+float gather getitem half hsplit hstack index_select masked_fill masked_select moveaxis movedim
+narrow pad permute pixel_shuffle pixel_unshuffle ravel repeat repeat_interleave reshape reshape_as
+roll rot90 select split split_with_sizes squeeze stack swapaxes swapdims t take tensor_split tile to
+transpose tril triu type type_as unbind unflatten unfold unsqueeze view view_as vsplit vstack where
+""".split()
+
+_DROPOUTS = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split()
+
+_NEUTRAL = frozenset(
+    """
+zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full
+new_tensor requires_grad_ retain_grad
+""".split()
+)
+
+
+def find(call: Call) -> Entry | None:
+    """The operation for a call.
+
+    Args:
+        call: a call with at least one tracked argument.
+
+    Returns:
+        Its entry, one with an :class:`Unsupported` operation if no rule covers it, or None for a
+        call whose result does not depend on the values of its arguments.
+    """
+    if call.name in _NEUTRAL:
+        return None
+    builder = _TABLE.get(call.name)
+    entry = None
+    if builder is not None and call.kwargs.get("out") is None:
+        entry = builder(call)
+    return entry or Entry(Unsupported(describe(call)), list(call.tracked))
+
+
+def describe(call: Call) -> str:
+    """The call as an error names it."""
+    note = _NOTES.get(call.name.rstrip("_"), "")
+    around = modules_around(call.context.module_names)
+    where = ""
+    if around:
+        name, module = around[0]
+        where = f" in module {name!r} ({type(module).__name__})"
+    return f"{call.name}{where}{note}"
+
+
+def _activation(call: Call) -> Entry | None:
+    if len(call.tracked) != 1 or call.tracked[0] is not call.input:
+        return None
+    return Entry(Pass(), [call.input])
+
+
+def _shifted_or_scaled(call: Call) -> Entry | None:
+    """``neg``, and ``mul`` and ``div`` by a constant."""
+    if len(call.tracked) != 1 or call.kwargs.get("rounding_mode") is not None:
+        return None
+    divides = call.name.startswith("div") or call.name in ("truediv", "true_divide")
+    if divides and call.tracked[0] is not call.input:
+        return None
+    return Entry(Pass(), list(call.tracked), carries=True)
+
+
+def _sum(call: Call) -> Entry | None:
+    """``add`` and ``sub``: with a constant, or of two values."""
+    if len(call.tracked) == 1:
+        return Entry(Pass(), list(call.tracked), carries=True)
+    a, b = call.tracked
+    factor = float(call.kwargs.get("alpha", 1))
+    factors = [1.0, -factor if call.name.startswith("sub") else factor]
+    if call.name == "rsub":
+        factors = [-factor, 1.0]
+    return Entry(Sum(call.context, [call.save(a), call.save(b)], factors), [a, b])
+
+
+def _average(call: Call) -> Entry | None:
+    """Means, sums and average pools."""
+    (x,) = call.tracked
+    if call.kwargs.get("dtype") is not None:
+        return None
+    return Entry(Average(call.context, call.save(x), lambda t: call.pure([t])), [x], carries=True)
+
+
+def _interpolate(call: Call) -> Entry | None:
+    """Resizing with weights that are not negative."""
+    if call.get(3, "mode", "nearest") == "bicubic":
+        return None
+    return _average(call)
+
+
+def _max_pool(call: Call) -> Entry | None:
+    x = call.tracked[0]
+    rank = int(call.name.split("pool")[1][0])
+    kernel = per_axis(call.get(1, "kernel_size"), rank)
+    stride = call.get(2, "stride")
+    operation = MaxPool(
+        call.save(x),
+        kernel,
+        kernel if stride is None or stride == [] else per_axis(stride, rank),
+        per_axis(call.get(3, "padding", 0), rank),
+        per_axis(call.get(4, "dilation", 1), rank),
+    )
+    return Entry(operation, [x], carries=True)
+
+
+def _adaptive_max_pool(call: Call) -> Entry | None:
+    x = call.tracked[0]
+    rank = int(call.name.split("pool")[1][0])
+    return Entry(AdaptiveMaxPool(call.save(x), rank), [x], carries=True)
+
+
+def _maximum(call: Call) -> Entry | None:
+    """``max`` and ``amax`` over axes, ``maximum`` of two values."""
+    other = call.get(1, "other") if call.name in ("max", "maximum", "fmax") else None
+    if len(call.tracked) == 2:
+        a, b = call.tracked
+        return Entry(Larger([call.save(a), call.save(b)]), [a, b])
+    (x,) = call.tracked
+    if isinstance(other, Tensor) or x is not call.input:
+        return Entry(Pass(), [x])
+    axes = call.get(1, "dim")
+    keepdim = bool(call.get(2, "keepdim", False))
+    if axes is None or axes == ():
+        axes = tuple(range(x.dim()))
+    axes = tuple(axes) if isinstance(axes, (tuple, list)) else (int(axes),)
+    return Entry(AxisMax(call.save(x), axes, keepdim), [x], carries=True)
+
+
+def _dropout(call: Call) -> Entry | None:
+    """Dropout in evaluation mode does nothing."""
+    if call.get(2, "training", True) and call.get(1, "p", 0.5) > 0:
+        return None
+    return Entry(Pass(), [call.input], carries=True)
+
+
+def _rearrangement(call: Call) -> Entry | None:
+    if call.name == "where" and call.is_tracked(call.input):
+        return None
+    return Entry(Rearrange(list(call.tracked), call.pure), list(call.tracked), carries=True)
+
+
+def _write(call: Call) -> Entry | None:
+    """``x[index] = value``."""
+    target, index, value = call.args
+    old, new = call.is_tracked(target), call.is_tracked(value)
+    inputs = ([target] if old else []) + ([value] if new else [])
+    return Entry(Write(index, new, old), inputs)
+
+
+def _copy(call: Call) -> Entry | None:
+    """``x.copy_(value)`` forgets what ``x`` held."""
+    value = call.args[1]
+    return Entry(Write(..., True, False), [value]) if call.is_tracked(value) else None
+
+
+_NOTES = {
+    "detach": " (cuts relevance off)",
+    "data": " (cuts relevance off)",
+    "mul": " (a product of two values that both depend on the input)",
+    "batch_norm": " (with the statistics of the batch)",
+    **dict.fromkeys(_DROPOUTS, " (in training mode)"),
+}
+
+_TABLE: dict[str, Builder] = {
+    **{name: _activation for name in _ACTIVATIONS},
+    **{f"{name}_": _activation for name in _ACTIVATIONS},
+    **{name: _rearrangement for name in _REARRANGEMENTS},
+    **{f"{name}_": _rearrangement for name in ("squeeze", "unsqueeze", "transpose", "t")},
+    **{name: _dropout for name in _DROPOUTS},
+    **{
+        name: _sum
+        for name in "add add_ radd sub sub_ rsub subtract subtract_".split()
+    },
+    **{
+        name: _shifted_or_scaled
+        for name in """neg neg_ negative mul mul_ rmul multiply multiply_ div div_ truediv
+        divide divide_ true_divide positive pos""".split()
+    },
+    **{f"conv{rank}d": weighted.convolution for rank in (1, 2, 3)},
+    **{f"conv_transpose{rank}d": weighted.transposed_convolution for rank in (1, 2, 3)},
+    **{name: weighted.product for name in "matmul rmatmul mm bmm mv einsum".split()},
+    "linear": weighted.linear,
+    "batch_norm": weighted.batch_norm,
+    **{f"avg_pool{rank}d": _average for rank in (1, 2, 3)},
+    **{f"adaptive_avg_pool{rank}d": _average for rank in (1, 2, 3)},
+    **{name: _average for name in ("mean", "sum")},
+    **{name: _interpolate for name in ("interpolate", "upsample")},
+    **{f"max_pool{rank}d": _max_pool for rank in (1, 2, 3)},
+    **{f"max_pool{rank}d_with_indices": _max_pool for rank in (1, 2, 3)},
+    **{f"adaptive_max_pool{rank}d": _adaptive_max_pool for rank in (1, 2, 3)},
+    **{f"adaptive_max_pool{rank}d_with_indices": _adaptive_max_pool for rank in (1, 2, 3)},
+    **{name: _maximum for name in ("max", "amax", "maximum", "fmax")},
+    "setitem": _write,
+    "copy_": _copy,
+}

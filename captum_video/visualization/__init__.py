@@ -1,0 +1,16 @@
+"""Pictures of relevance: overlays and strips. Figures are plain objects; nothing is shown."""
+
+from captum_video.visualization._colour import SIGNED, clip_map, robust_maximum, signed_colours
+from captum_video.visualization._overlay import overlay
+from captum_video.visualization._panels import side_by_side
+from captum_video.visualization._strip import relevance_strip
+
+__all__ = [
+    "SIGNED",
+    "clip_map",
+    "overlay",
+    "relevance_strip",
+    "robust_maximum",
+    "side_by_side",
+    "signed_colours",
+]

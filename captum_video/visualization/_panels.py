@@ -1,0 +1,76 @@
+"""Several videos of the same frames, side by side, with their names above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_video.io import frames_last
+
+_DPI = 100
+
+
+def side_by_side(
+    panels: Mapping[str, Tensor | np.ndarray],
+    *,
+    captions: Sequence[str] | None = None,
+    gap: int = 4,
+) -> np.ndarray:
+    """Puts videos of equal size next to each other, named above, on white.
+
+    Args:
+        panels: videos by name, from left to right, each uint8 (T, C, H, W) or (T, H, W, C).
+        captions: a line below each frame (T of them), such as its time; ``None`` for none.
+        gap: white pixels between videos.
+
+    Returns:
+        uint8, (T, H', W', 3).
+
+    Raises:
+        ValueError: if there is no panel, their sizes differ, or captions are not one per frame.
+    """
+    videos = {name: frames_last(frames) for name, frames in panels.items()}
+    sizes = {name: video.shape[:3] for name, video in videos.items()}
+    if not videos or len(set(sizes.values())) > 1:
+        raise ValueError(f"panels must be of the same (T, H, W), got {sizes or 'none'}")
+    total, height, width = next(iter(sizes.values()))
+    if captions is not None and len(captions) != total:
+        raise ValueError(f"captions must be one per frame ({total}), got {len(captions)}")
+    text = max(14, width // 12)
+    across = len(videos) * (width + gap) - gap
+    middle = np.full((total, height, across, 3), 255, dtype=np.uint8)
+    for column, video in enumerate(videos.values()):
+        left = column * (width + gap)
+        middle[:, :, left : left + width] = video
+    head = np.concatenate(
+        [
+            piece
+            for name in videos
+            for piece in (_text(name, text + 8, width, text), _text("", text + 8, gap, text))
+        ][:-1],
+        axis=1,
+    )
+    parts = [np.broadcast_to(head, (total, *head.shape)), middle]
+    if captions is not None:
+        small = max(11, round(text * 0.8))
+        parts.append(np.stack([_text(line, small + 8, across, small) for line in captions]))
+    return np.concatenate(parts, axis=1)
+
+
+def _text(line: str, height: int, width: int, size: int) -> np.ndarray:
+    """A line of text, centred on white; it shrinks if it is too wide."""
+    if not line.strip() or not width:
+        return np.full((height, width, 3), 255, dtype=np.uint8)
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    points = 0.72 * size
+    shown = figure.text(0.5, 0.5, line, fontsize=points, ha="center", va="center", color="#222222")
+    needed = shown.get_window_extent().width
+    if needed > 0.96 * width:
+        shown.set_fontsize(points * 0.96 * width / needed)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:height, :width, :3].copy()

@@ -1,0 +1,194 @@
+"""The strip picture: frames above, one row per map below, as in Hiley et al. 2019, figure 2."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_video.io import frame_indices, frames_last
+from captum_video.visualization._colour import (
+    clip_map,
+    colour_map,
+    robust_maximum,
+    signed_colours,
+)
+
+_INK, _QUIET = "#222222", "#777777"
+_LINES = ("#222222", "#1b7f79", "#d0211c", "#7a5195", "#b8860b", "#3f6fb5")
+_CELL = 1.25  # inches across a frame
+
+
+def relevance_strip(
+    frames: Tensor | np.ndarray,
+    rows: Mapping[str, Tensor | np.ndarray],
+    *,
+    indices: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+    curve: bool = True,
+    outlier_perc: float = 2.0,
+    scale: float | None = None,
+    cmap: str | Colormap | None = None,
+) -> tuple[Figure, np.ndarray]:
+    """Draws frames and their relevance maps below each other.
+
+    The first row shows the frames; each further row one map: red for positive relevance, blue for
+    negative, white for none. All maps share one scale, so that they compare. A curve below sums
+    each map over the pixels of every frame of the clip.
+
+    Args:
+        frames: uint8, (T, C, H, W) or (T, H, W, C).
+        rows: maps by name, from top to bottom, each (T, H, W), (C, T, H, W) or (1, C, T, H, W).
+        indices: which frames to show; ``None`` for up to eight, evenly spaced.
+        labels: what is written above each frame of the clip (T of them), such as its number in the
+            file; ``None`` for 0, 1, 2, ...
+        title: a line above all.
+        curve: whether to draw the curve.
+        outlier_perc: percentage of relevance that may saturate
+            (:func:`~captum_video.visualization.robust_maximum`).
+        scale: the magnitude at which colours saturate; ``None`` for the rows' robust maximum.
+        cmap: a diverging colour map; ``None`` for blue over white to red.
+
+    Returns:
+        The figure (``figure.savefig("strip.png")``) and its picture axes, an array of shape
+        ``(1 + len(rows), len(indices))``. pyplot knows nothing of the figure.
+
+    Raises:
+        ValueError: if there is no row, a shape does not fit the frames, or an index is wrong.
+    """
+    pictures = frames_last(frames)
+    total = len(pictures)
+    maps = _maps(rows, pictures.shape[:3])
+    shown = frame_indices(total, count=min(8, total)) if indices is None else list(indices)
+    if not shown or min(shown) < 0 or max(shown) >= total:
+        raise ValueError(f"indices must be frame numbers from 0 to {total - 1}, got {shown}")
+    if labels is None:
+        labels = [str(i) for i in range(total)]
+    elif len(labels) != total:
+        raise ValueError(f"labels must be one per frame ({total}), got {len(labels)}")
+    if scale is None:
+        scale = robust_maximum(*maps.values(), outlier_perc=outlier_perc)
+    if scale == 0:
+        warnings.warn("relevance is zero everywhere: the maps are white", stacklevel=2)
+
+    figure, axes, below, bar = _layout(pictures.shape, len(maps), len(shown), bool(title), curve)
+    for column, index in enumerate(shown):
+        axes[0, column].imshow(pictures[index], interpolation="nearest", aspect="auto")
+        axes[0, column].set_title(labels[index], fontsize=8, color=_QUIET, pad=3)
+        for row, values in enumerate(maps.values(), start=1):
+            colours = signed_colours(values[index], scale, cmap)
+            axes[row, column].imshow(colours, interpolation="nearest", aspect="auto")
+    for row, name in enumerate(["frames", *maps]):
+        axes[row, 0].set_ylabel(name, fontsize=9, color=_INK, labelpad=6)
+    if title:
+        figure.suptitle(
+            title, fontsize=10, color=_INK, x=0.5, y=1 - 0.12 / figure.get_figheight(), va="top"
+        )
+    _draw_bar(bar, scale, colour_map(cmap))
+    if below is not None:
+        _draw_curve(below, maps, shown, labels)
+    return figure, axes
+
+
+def _maps(
+    rows: Mapping[str, Tensor | np.ndarray], expected: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    if not rows:
+        raise ValueError("rows is empty: give at least one map, such as {'total': relevance}")
+    maps = {name: clip_map(values, name) for name, values in rows.items()}
+    for name, values in maps.items():
+        if values.shape != expected:
+            raise ValueError(
+                f"{name} has (T, H, W) = {values.shape} but the frames have {expected}: "
+                "resize one of them (captum_video.io.resize)"
+            )
+    return maps
+
+
+def _layout(
+    shape: tuple[int, ...], maps: int, columns: int, title: bool, curve: bool
+) -> tuple[Figure, np.ndarray, Axes | None, Axes]:
+    """Empty axes, placed by inches: pictures touch but for a hair, whatever their number."""
+    cell_height = _CELL * shape[1] / shape[2]
+    gap, left, right, top = 0.04, 0.42, 0.95, 0.28 + 0.3 * title
+    bottom = 1.35 if curve else 0.12
+    width = left + columns * (_CELL + gap) - gap + right
+    height = top + (1 + maps) * (cell_height + gap) - gap + bottom
+    figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
+    FigureCanvasAgg(figure)
+
+    def place(x: float, y: float, across: float, up: float) -> Axes:
+        return figure.add_axes((x / width, y / height, across / width, up / height))
+
+    axes = np.empty((1 + maps, columns), dtype=object)
+    for row in range(1 + maps):
+        for column in range(columns):
+            x = left + column * (_CELL + gap)
+            y = height - top - (row + 1) * (cell_height + gap) + gap
+            axes[row, column] = cell = place(x, y, _CELL, cell_height)
+            cell.set_xticks([])
+            cell.set_yticks([])
+            for spine in cell.spines.values():
+                spine.set(linewidth=0.5, color="#bbbbbb")
+    inner = columns * (_CELL + gap) - gap
+    bar_height = maps * (cell_height + gap) - gap
+    bar = place(left + inner + 0.14, bottom, 0.09, bar_height)
+    below = place(left, 0.42, inner, bottom - 0.42 - 0.2) if curve else None
+    return figure, axes, below, bar
+
+
+def _draw_bar(axes: Axes, scale: float, cmap: Colormap) -> None:
+    limit = scale or 1.0
+    colours = ScalarMappable(Normalize(-limit, limit), cmap)
+    bar = axes.figure.colorbar(colours, cax=axes, ticks=[-limit, 0, limit])
+    bar.outline.set(linewidth=0.5, edgecolor="#bbbbbb")
+    number = f"{scale:.2g}"
+    bar.ax.set_yticklabels([f"-{number}", "0", f"+{number}"] if scale else ["", "0", ""])
+    bar.ax.tick_params(labelsize=7, length=2, colors=_QUIET)
+    axes.set_title("relevance,\none scale", fontsize=7, color=_QUIET, pad=5, loc="left")
+
+
+def _draw_curve(
+    axes: Axes, maps: dict[str, np.ndarray], shown: Sequence[int], labels: Sequence[str]
+) -> None:
+    times = np.arange(len(labels))
+    axes.axhline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
+    for (name, values), colour in zip(maps.items(), _cycle(len(maps)), strict=True):
+        sums = values.sum(axis=(1, 2))
+        axes.plot(times, sums, color=colour, linewidth=1.3, marker="o", markersize=2.2, label=name)
+    for index in shown:
+        axes.axvline(index, color="#e4e4e4", linewidth=0.6, zorder=-1)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.margins(y=0.12)
+    axes.set_xticks(list(shown), [labels[index] for index in shown])
+    axes.tick_params(labelsize=7, length=2, colors=_QUIET)
+    axes.yaxis.get_offset_text().set(fontsize=7, color=_QUIET)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.locator_params(axis="y", nbins=3)
+    axes.set_xlabel("frame", fontsize=7, color=_QUIET, labelpad=1)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set(linewidth=0.5, color="#bbbbbb")
+    axes.legend(
+        fontsize=7,
+        frameon=False,
+        labelcolor=_INK,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        handlelength=1.2,
+        title="sum per frame",
+        title_fontsize=7,
+    )
+
+
+def _cycle(number: int) -> list[str]:
+    return [_LINES[i % len(_LINES)] for i in range(number)]
