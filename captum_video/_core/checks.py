@@ -35,7 +35,9 @@ def check_inputs(inputs: Sequence[object]) -> None:
             )
         if not bool(tensor.isfinite().all()):
             bad = int((~tensor.isfinite()).sum())
-            raise ValueError(f"{name} holds {bad} values that are NaN or infinite; they must be finite")
+            raise ValueError(
+                f"{name} holds {bad} values that are NaN or infinite; they must be finite"
+            )
     counts = {tensor.shape[0] for tensor in inputs if isinstance(tensor, Tensor)}
     if len(counts) > 1:
         raise ValueError(f"inputs must agree in their number of examples, got {sorted(counts)}")
@@ -111,5 +113,3 @@ def chunks(count: int, size: int | None) -> list[range]:
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise ValueError(f"internal_batch_size must be a positive integer or None, got {size!r}")
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
-
-

@@ -10,7 +10,12 @@ from captum._utils.common import _format_tensor_into_tuples
 from captum.attr import Attribution
 from torch import Tensor
 
-from captum_video._core.guards import check_evaluation_mode, module_of, recurrent_backward, untouched
+from captum_video._core.guards import (
+    check_evaluation_mode,
+    module_of,
+    recurrent_backward,
+    untouched,
+)
 from captum_video._core.targets import resolve_target, select
 from captum_video.attr.deep_taylor import DeepTaylor
 from captum_video.relevance.settings import Context
@@ -60,10 +65,14 @@ class Explainer:
 
         return explain
 
-    def _by_method(self, inputs: tuple[Tensor, ...], target: Any, extra: tuple[Any, ...]) -> Explained:
+    def _by_method(
+        self, inputs: tuple[Tensor, ...], target: Any, extra: tuple[Any, ...]
+    ) -> Explained:
         """Explains one batch through the method's own ``attribute``."""
         check_evaluation_mode(self.forward)
-        given = inputs if len(inputs) > 1 else inputs[0]
+        # Captum warns about inputs that do not require gradients yet, and then makes them
+        leaves = tuple(clip.detach().requires_grad_() for clip in inputs)
+        given = leaves if len(leaves) > 1 else leaves[0]
         arguments = extra or None
         with untouched(self.forward, inputs[0].device), recurrent_backward(self.forward, inputs[0]):
             with torch.no_grad():

@@ -12,7 +12,12 @@ from captum.log import log_usage
 from torch import Tensor
 
 from captum_video._core.checks import check_inputs
-from captum_video._core.guards import check_evaluation_mode, exact_convolutions, module_of, untouched
+from captum_video._core.guards import (
+    check_evaluation_mode,
+    exact_convolutions,
+    module_of,
+    untouched,
+)
 from captum_video._core.targets import one_hot, resolve_target, select
 from captum_video.relevance import Rule, Settings, record
 from captum_video.relevance.ranges import InputRange
@@ -120,7 +125,10 @@ class DeepTaylor(GradientAttribution):
         is_tuple = isinstance(inputs, tuple)
         formatted = _format_tensor_into_tuples(inputs)
         relevance, seeds, _ = self._relevance(
-            formatted, target, additional_forward_args, Context(self.settings, module_of(self.forward_func))
+            formatted,
+            target,
+            additional_forward_args,
+            Context(self.settings, module_of(self.forward_func)),
         )
         result = relevance if is_tuple else relevance[0]
         if not return_convergence_delta:
@@ -151,7 +159,11 @@ class DeepTaylor(GradientAttribution):
         return True
 
     def _relevance(
-        self, inputs: tuple[Tensor, ...], target: Any, additional_forward_args: Any, context: Context
+        self,
+        inputs: tuple[Tensor, ...],
+        target: Any,
+        additional_forward_args: Any,
+        context: Context,
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """Relevance, the seeds ``(N,)`` and the output; ``context`` keeps split weights."""
         check_inputs(inputs)

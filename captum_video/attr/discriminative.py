@@ -188,7 +188,10 @@ class DiscriminativeRelevance(GradientAttribution):
         clips = tuple(clip.detach() for clip in _checked(inputs))
         axis = check_clips(clips, self.time_dim)
         count, length = clips[0].shape[0], clips[0].shape[axis]
-        moving, still = chunks(count, internal_batch_size), chunks(count * length, internal_batch_size)
+        moving, still = (
+            chunks(count, internal_batch_size),
+            chunks(count * length, internal_batch_size),
+        )
         extra = _format_additional_forward_args(additional_forward_args) or ()
         run = _Run(self.explainer, clips, extra, count)
         parts = [run.explain(rows, rows, target, None) for rows in moving]

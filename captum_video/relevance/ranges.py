@@ -31,7 +31,9 @@ def normalized_range(
     Raises:
         ValueError: if ``std`` holds a value that is not positive, or ``low`` is above ``high``.
     """
-    mean_, std_, low_, high_ = (torch.as_tensor(v, dtype=torch.float64) for v in (mean, std, low, high))
+    mean_, std_, low_, high_ = (
+        torch.as_tensor(v, dtype=torch.float64) for v in (mean, std, low, high)
+    )
     if not bool((std_ > 0).all()):
         raise ValueError(f"std must be positive, got {std}")
     if not bool((low_ <= high_).all()):
@@ -71,7 +73,9 @@ def raw_value(x: Tensor, input_range: InputRange | None, name: str) -> Raw:
             "Give the range of the values that the model sees, after normalisation.",
             stacklevel=2,
         )
-        return Raw(torch.minimum(low, x.amin()), torch.maximum(high, x.amax()))
+        each = (-1, *[1] * (x.dim() - 1))  # by example, so that a batch gives what its clips give
+        least, most = x.flatten(1).amin(1).view(each), x.flatten(1).amax(1).view(each)
+        return Raw(torch.minimum(low, least), torch.maximum(high, most))
     return Raw(low, high)
 
 

@@ -49,6 +49,26 @@ class Unit(ABC):
     def adjoint(self, gradient: Tensor, weight: Tensor) -> Tensor:
         """Its transpose in ``x``."""
 
+    def forward_pair(self, above: Tensor, below: Tensor, swapped: bool = False) -> Tensor:
+        """``above`` with the positive weights plus ``below`` with the negative ones.
+
+        Args:
+            above: takes the place of the input.
+            below: likewise.
+            swapped: the other way round.
+
+        Returns:
+            The sum of both.
+        """
+        sign = -1 if swapped else 1
+        result = self.forward(above, self.weight(sign))
+        return result.add_(self.forward(below, self.weight(-sign)))
+
+    def adjoint_pair(self, gradient: Tensor, swapped: bool = False) -> tuple[Tensor, Tensor]:
+        """The two parts of the transpose of :meth:`forward_pair`."""
+        sign = -1 if swapped else 1
+        return self.adjoint(gradient, self.weight(sign)), self.adjoint(gradient, self.weight(-sign))
+
     @abstractmethod
     def ones(self) -> Tensor:
         """Ones in place of the input; a batch of one where the examples do not differ."""
@@ -136,60 +156,62 @@ class AlphaBeta(Rule):
 
     def propagate(self, unit: Unit, relevance: Tensor) -> Tensor:
         """Divides relevance; see :meth:`Rule.propagate`."""
-        above, below = unit.x.clamp(min=0), None
-        if bool((unit.x < 0).any()):
-            below = unit.x.clamp(max=0)
-        positive = unit.forward(above, unit.weight(1))
-        if below is not None:
-            positive = positive + unit.forward(below, unit.weight(-1))
-        bias_above = bias_below = None
-        if unit.absorbs and unit.bias is not None:
-            bias_above, bias_below = unit.bias.clamp(min=0), unit.bias.clamp(max=0)
-            positive = positive + bias_above
-        some_positive = positive > _tiny(positive)
-        if self.beta == 0 and not bool((~some_positive & (relevance != 0)).any()):
-            to_positive = torch.where(some_positive, relevance / positive, 0)
+        above, below = unit.x, None
+        if bool(above.amin() < 0):
+            above, below = above.clamp(min=0), above.clamp(max=0)
+        if below is None:
+            positive = unit.forward(above, unit.weight(1))
+        else:
+            positive = unit.forward_pair(above, below)
+        bias = unit.bias if unit.absorbs else None
+        if bias is not None:
+            positive += bias.clamp(min=0)
+        none_positive = positive <= _tiny(positive)
+        if self.beta == 0 and not bool((none_positive & (relevance != 0)).any()):
+            # relevance is 0 wherever the denominator is, so that any divisor will do there
+            to_positive = relevance / positive.masked_fill_(none_positive, 1)
             to_negative = None
         else:
-            negative = self._negative(unit, positive, bias_above)
+            negative = self._negative(unit, positive, bias)
             rounding = 4 * torch.finfo(positive.dtype).eps * unit.fan_in**0.5
-            some_negative = negative < -rounding * positive - _tiny(positive)
-            both = some_positive & some_negative
-            for_positive = torch.where(both, self.alpha, 1.0).to(relevance.dtype) * relevance
-            for_negative = torch.where(both, -self.beta, 1.0).to(relevance.dtype) * relevance
-            to_positive = torch.where(some_positive, for_positive / positive, 0)
-            to_negative = torch.where(some_negative, for_negative / negative, 0)
+            none_negative = negative >= -rounding * positive - _tiny(positive)
+            both = ~(none_positive | none_negative)
+            to_positive = relevance * torch.where(both, self.alpha, 1.0).to(positive.dtype)
+            to_positive = torch.where(none_positive, 0, to_positive / positive)
+            to_negative = relevance * torch.where(both, -self.beta, 1.0).to(positive.dtype)
+            to_negative = torch.where(none_negative, 0, to_negative / negative)
         result = self._divide(unit, above, below, to_positive, 1)
-        if to_negative is not None and bool((to_negative != 0).any()):
-            result = result + self._divide(unit, above, below, to_negative, -1)
-        if bias_above is not None and bias_below is not None:
-            unit.absorb(to_positive * bias_above)
-            if to_negative is not None:
-                unit.absorb(to_negative * bias_below)
+        if bias is not None:
+            unit.absorb(to_positive * bias.clamp(min=0))
         if to_negative is not None:
-            spread = unit.spread(relevance, ~some_positive & ~some_negative)
+            result += self._divide(unit, above, below, to_negative, -1)
+            if bias is not None:
+                unit.absorb(to_negative * bias.clamp(max=0))
+            spread = unit.spread(relevance, none_positive & none_negative)
             result = result if spread is None else result + spread
         return result
 
     @staticmethod
-    def _negative(unit: Unit, positive: Tensor, bias_above: Tensor | None) -> Tensor:
-        """The sum of a unit's negative contributions, and of its bias where that absorbs."""
+    def _negative(unit: Unit, positive: Tensor, bias: Tensor | None) -> Tensor:
+        """The sum of a unit's negative contributions, ``bias`` among them where it absorbs."""
         output = unit.output
         if output is None or output.dtype != positive.dtype:
             output = unit.forward(unit.x, unit.weight())
-            if bias_above is not None and unit.bias is not None:
-                output = output + unit.bias
-        elif bias_above is None and unit.bias is not None:
+            if bias is not None:
+                output = output + bias
+        elif bias is None and unit.bias is not None:
             output = output - unit.bias
         return output - positive
 
     @staticmethod
-    def _divide(unit: Unit, above: Tensor, below: Tensor | None, share: Tensor, sign: int) -> Tensor:
+    def _divide(
+        unit: Unit, above: Tensor, below: Tensor | None, share: Tensor, sign: int
+    ) -> Tensor:
         """The contributions of one sign, each times its unit's share."""
-        result = above * unit.adjoint(share, unit.weight(sign))
-        if below is not None:
-            result = result + below * unit.adjoint(share, unit.weight(-sign))
-        return result
+        if below is None:
+            return unit.adjoint(share, unit.weight(sign)).mul_(above)
+        to_above, to_below = unit.adjoint_pair(share, swapped=sign < 0)
+        return to_above.mul(above).add_(to_below * below)
 
 
 @dataclass(frozen=True)
@@ -213,7 +235,9 @@ class ZBeta(Rule):
 
     def __post_init__(self) -> None:
         if (self.low is None) != (self.high is None):
-            raise ValueError(f"ZBeta needs both low and high or neither, got {self.low}, {self.high}")
+            raise ValueError(
+                f"ZBeta needs both low and high or neither, got {self.low}, {self.high}"
+            )
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"ZBeta needs low < high, got low={self.low} and high={self.high}")
 
@@ -226,13 +250,14 @@ class ZBeta(Rule):
                 "ZBeta() outside the first layer, or without an input_range, needs its own bounds: "
                 "ZBeta(low, high)"
             )
-        from_low, from_high = (unit.x - low).clamp(min=0), (unit.x - high).clamp(max=0)
-        total = unit.forward(from_low, unit.weight(1)) + unit.forward(from_high, unit.weight(-1))
-        some = total > _tiny(total)
-        share = torch.where(some, relevance / total, 0)
-        result = from_low * unit.adjoint(share, unit.weight(1))
-        result = result + from_high * unit.adjoint(share, unit.weight(-1))
-        spread = unit.spread(relevance, ~some)
+        from_low, from_high = (unit.x - low).clamp_(min=0), (unit.x - high).clamp_(max=0)
+        total = unit.forward_pair(from_low, from_high)
+        vanished = total <= _tiny(total)
+        share = relevance / total.masked_fill_(vanished, 1)
+        share.masked_fill_(vanished, 0)
+        to_low, to_high = unit.adjoint_pair(share)
+        result = to_low.mul(from_low).add_(to_high * from_high)
+        spread = unit.spread(relevance, vanished)
         return result if spread is None else result + spread
 
 
@@ -306,4 +331,3 @@ def _weigh(unit: Unit, relevance: Tensor, weight: Tensor) -> Tensor:
 def _tiny(like: Tensor) -> float:
     """Below this a denominator counts as zero: dividing by less would overflow."""
     return torch.finfo(like.dtype).tiny * 2.0**24
-

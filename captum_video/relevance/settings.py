@@ -12,8 +12,8 @@ from torch.nn import Module
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from captum_video._core.errors import close_matches
-from captum_video.relevance.rules import AlphaBeta, Rule, WSquare, ZBeta
 from captum_video.relevance.ranges import InputRange
+from captum_video.relevance.rules import AlphaBeta, Rule, WSquare, ZBeta
 
 BiasMode = Literal["absorb", "ignore"]
 AverageMode = Literal["proportional", "uniform"]
@@ -76,7 +76,9 @@ class Settings:
         names = [n for n, _ in model.named_modules() if n] if isinstance(model, Module) else []
         for key in self.rules:
             if isinstance(key, str) and key != "first" and key not in names:
-                raise ValueError(f"rules: the model has no module {key!r}. {close_matches(key, names)}")
+                raise ValueError(
+                    f"rules: the model has no module {key!r}. {close_matches(key, names)}"
+                )
 
     def range_of(self, number: int, count: int) -> InputRange | None:
         """The range of input ``number`` out of ``count``.
@@ -89,7 +91,9 @@ class Settings:
             return None
         if count == 1 and not (len(ranges) == 1 and isinstance(ranges[0], (tuple, list))):
             return ranges  # type: ignore[return-value]
-        if len(ranges) != count or not all(r is None or isinstance(r, (tuple, list)) for r in ranges):
+        if len(ranges) != count or not all(
+            r is None or isinstance(r, (tuple, list)) for r in ranges
+        ):
             raise ValueError(
                 f"input_range must be one (low, high) pair for each of the {count} inputs, "
                 f"got {ranges!r}"
@@ -145,14 +149,18 @@ class Context:
         idle = [key for key in self.settings.rules if key not in self.used]
         if idle:
             shown = ", ".join(repr(k) if isinstance(k, str) else k.__name__ for k in idle)
-            raise ValueError(f"rules: no weighted operation runs in {shown}, so the rule has no effect")
+            raise ValueError(
+                f"rules: no weighted operation runs in {shown}, so the rule has no effect"
+            )
 
     def fold(self, norm: BatchNorm) -> BatchNorm:
         """One object for equal batch norms, so that weights folded with it are kept."""
         known = self._folds.setdefault(norm.variance, {})
         return known.setdefault(norm.identity(), norm)
 
-    def part(self, weight: Tensor, fold: BatchNorm | None, shape: tuple[int, ...], sign: int) -> Tensor:
+    def part(
+        self, weight: Tensor, fold: BatchNorm | None, shape: tuple[int, ...], sign: int
+    ) -> Tensor:
         """The positive (``sign=1``) or negative part of a weight, kept for the whole call.
 
         Args:

@@ -72,7 +72,9 @@ class Watch(TorchFunctionMode):
         if mutated in self._flow:
             producer = self._flow.producer(self._flow.value(mutated))
             if isinstance(producer, Unsupported):
-                raise UnsupportedOperationError([producer.description, f"{call.name} on its result"])
+                raise UnsupportedOperationError(
+                    [producer.description, f"{call.name} on its result"]
+                )
         self._flow.preserve(mutated)
         return find(call)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -147,13 +148,33 @@ class Convolution(Affine):
         """The transposed convolution that belongs to it."""
         g = self._geometry
         x = self._x.tensor
-        size = [*x.shape[:2], *(s + e for s, e in zip(x.shape[2:], self._extra, strict=True))]
-        like = gradient.new_empty(()).expand(gradient.shape[0], *size[1:])
+        channels = x.shape[1] * weight.shape[1] // self._weight.shape[1]
+        size = [s + e for s, e in zip(x.shape[2:], self._extra, strict=True)]
+        like = gradient.new_empty(()).expand(gradient.shape[0], channels, *size)
         result: Tensor = torch.ops.aten.convolution_backward(
             gradient, like, weight, None, g["stride"], g["padding"], g["dilation"],
             self._transposed, g["output_padding"], self._groups, [True, False, False],
         )[0]  # fmt: skip
-        return result[(..., *(slice(0, s) for s in x.shape[2:]))]
+        where: tuple[Any, ...] = (..., *(slice(0, s) for s in x.shape[2:]))
+        return result[where]
+
+    def forward_pair(self, above: Tensor, below: Tensor, swapped: bool = False) -> Tensor:
+        """Both at once, the two inputs as twice the channels: a first layer has few."""
+        if self._transposed or self._groups > 1:
+            return super().forward_pair(above, below, swapped)
+        return self.forward(torch.cat([above, below], 1), self._both(swapped))
+
+    def adjoint_pair(self, gradient: Tensor, swapped: bool = False) -> tuple[Tensor, Tensor]:
+        """Both at once."""
+        if self._transposed or self._groups > 1:
+            return super().adjoint_pair(gradient, swapped)
+        first, second = self.adjoint(gradient, self._both(swapped)).chunk(2, 1)
+        return first, second
+
+    def _both(self, swapped: bool) -> Tensor:
+        """The two parts of the weight side by side."""
+        parts = [self.weight(1), self.weight(-1)]
+        return torch.cat(parts[::-1] if swapped else parts, 1)
 
     def ones(self) -> Tensor:
         """One example of ones: a convolution treats all examples alike."""

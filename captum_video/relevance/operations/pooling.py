@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -92,14 +93,43 @@ class MaxPool(Winners):
     """``max_pool1d/2d/3d``, with stride, padding, dilation and ``ceil_mode``."""
 
     def __init__(
-        self, x: Saved, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]
+        self,
+        x: Saved,
+        kernel: list[int],
+        stride: list[int],
+        padding: list[int],
+        dilation: list[int],
     ) -> None:
         super().__init__(x)
         self._kernel, self._stride = kernel, stride
         self._padding, self._dilation = padding, dilation
 
     def divide(self, x: Tensor, maximum: Tensor, relevance: Tensor) -> Tensor:
-        """Relevance at ``x``: every offset of the kernel in turn, as one strided slice."""
+        """Relevance at ``x``."""
+        size, out = x.shape[-len(self._kernel) :], maximum.shape[-len(self._kernel) :]
+        tiles = self._stride == self._kernel and not any(self._padding) and max(self._dilation) == 1
+        covers = all(o * k <= n for o, k, n in zip(out, self._kernel, size, strict=True))
+        if tiles and covers and x.dim() == len(self._kernel) + 2:
+            return self._tiled(x, maximum, relevance)
+        return self._slid(x, maximum, relevance)
+
+    def _tiled(self, x: Tensor, maximum: Tensor, relevance: Tensor) -> Tensor:
+        """Windows that do not overlap: everything laid over the input at once."""
+        rank = len(self._kernel)
+        used = [o * k for o, k in zip(maximum.shape[2:], self._kernel, strict=True)]
+        where = (..., *(slice(0, u) for u in used))
+        won = F.interpolate(maximum, size=used, mode="nearest").eq_(x[where])
+        mean: Callable[..., Tensor] = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
+        share = relevance / mean(won, self._kernel).mul_(math.prod(self._kernel))
+        inside = won.mul_(F.interpolate(share, size=used, mode="nearest"))
+        if list(x.shape[2:]) == used:
+            return inside
+        result = torch.zeros_like(x)
+        result[where] = inside
+        return result
+
+    def _slid(self, x: Tensor, maximum: Tensor, relevance: Tensor) -> Tensor:
+        """Any windows: every offset of the kernel in turn, as one strided slice."""
         rank = len(self._kernel)
         size, out = x.shape[-rank:], maximum.shape[-rank:]
         pads: list[int] = []
@@ -114,10 +144,10 @@ class MaxPool(Winners):
         result = torch.zeros_like(padded)
         for where in self._offsets(out):
             result[where] += (padded[where] == maximum) * share
-        inside = [slice(p, p + s) for p, s in zip(self._padding, size, strict=True)]
-        return result[(..., *inside)]
+        where = (..., *(slice(p, p + s) for p, s in zip(self._padding, size, strict=True)))
+        return result[where]
 
-    def _offsets(self, out: torch.Size) -> Iterator[tuple[object, ...]]:
+    def _offsets(self, out: torch.Size) -> Iterator[tuple[Any, ...]]:
         """For each place in the kernel, the slice of the padded input that it visits."""
         for offset in product(*map(range, self._kernel)):
             yield (
@@ -141,14 +171,14 @@ class AdaptiveMaxPool(Winners):
         out = maximum.shape[-self._rank :]
         result = torch.zeros_like(x)
         for place in product(*map(range, out)):
-            window = (
+            window: tuple[Any, ...] = (
                 ...,
                 *(
                     slice(o * n // m, -(-(o + 1) * n // m))
                     for o, n, m in zip(place, x.shape[-self._rank :], out, strict=True)
                 ),
             )
-            one = (..., *(slice(o, o + 1) for o in place))
+            one: tuple[Any, ...] = (..., *(slice(o, o + 1) for o in place))
             won = x[window] == maximum[one]
             axes = tuple(range(-self._rank, 0))
             result[window] += won * (relevance[one] / won.sum(axes, keepdim=True))

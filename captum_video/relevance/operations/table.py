@@ -32,6 +32,13 @@ transpose tril triu type type_as unbind unflatten unfold unsqueeze view view_as 
 
 _DROPOUTS = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split()
 
+_SUMS = "add add_ radd sub sub_ rsub subtract subtract_".split()
+
+_FACTORS = """
+neg neg_ negative mul mul_ rmul multiply multiply_ div div_ truediv divide divide_ true_divide
+positive pos
+""".split()
+
 _NEUTRAL = frozenset(
     """
 zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full
@@ -76,7 +83,7 @@ def _activation(call: Call) -> Entry | None:
     return Entry(Pass(), [call.input])
 
 
-def _shifted_or_scaled(call: Call) -> Entry | None:
+def _scaled(call: Call) -> Entry | None:
     """``neg``, and ``mul`` and ``div`` by a constant."""
     if len(call.tracked) != 1 or call.kwargs.get("rounding_mode") is not None:
         return None
@@ -187,34 +194,26 @@ _NOTES = {
 }
 
 _TABLE: dict[str, Builder] = {
-    **{name: _activation for name in _ACTIVATIONS},
-    **{f"{name}_": _activation for name in _ACTIVATIONS},
-    **{name: _rearrangement for name in _REARRANGEMENTS},
-    **{f"{name}_": _rearrangement for name in ("squeeze", "unsqueeze", "transpose", "t")},
-    **{name: _dropout for name in _DROPOUTS},
-    **{
-        name: _sum
-        for name in "add add_ radd sub sub_ rsub subtract subtract_".split()
-    },
-    **{
-        name: _shifted_or_scaled
-        for name in """neg neg_ negative mul mul_ rmul multiply multiply_ div div_ truediv
-        divide divide_ true_divide positive pos""".split()
-    },
-    **{f"conv{rank}d": weighted.convolution for rank in (1, 2, 3)},
-    **{f"conv_transpose{rank}d": weighted.transposed_convolution for rank in (1, 2, 3)},
-    **{name: weighted.product for name in "matmul rmatmul mm bmm mv einsum".split()},
+    **dict.fromkeys(_ACTIVATIONS, _activation),
+    **dict.fromkeys([f"{name}_" for name in _ACTIVATIONS], _activation),
+    **dict.fromkeys(_REARRANGEMENTS, _rearrangement),
+    **dict.fromkeys(("squeeze_", "unsqueeze_", "transpose_", "t_"), _rearrangement),
+    **dict.fromkeys(_DROPOUTS, _dropout),
+    **dict.fromkeys(_SUMS, _sum),
+    **dict.fromkeys(_FACTORS, _scaled),
+    **dict.fromkeys(("matmul", "rmatmul", "mm", "bmm", "mv", "einsum"), weighted.product),
     "linear": weighted.linear,
     "batch_norm": weighted.batch_norm,
-    **{f"avg_pool{rank}d": _average for rank in (1, 2, 3)},
-    **{f"adaptive_avg_pool{rank}d": _average for rank in (1, 2, 3)},
-    **{name: _average for name in ("mean", "sum")},
-    **{name: _interpolate for name in ("interpolate", "upsample")},
-    **{f"max_pool{rank}d": _max_pool for rank in (1, 2, 3)},
-    **{f"max_pool{rank}d_with_indices": _max_pool for rank in (1, 2, 3)},
-    **{f"adaptive_max_pool{rank}d": _adaptive_max_pool for rank in (1, 2, 3)},
-    **{f"adaptive_max_pool{rank}d_with_indices": _adaptive_max_pool for rank in (1, 2, 3)},
-    **{name: _maximum for name in ("max", "amax", "maximum", "fmax")},
+    **dict.fromkeys(("mean", "sum"), _average),
+    **dict.fromkeys(("interpolate", "upsample"), _interpolate),
+    **dict.fromkeys(("max", "amax", "maximum", "fmax"), _maximum),
     "setitem": _write,
     "copy_": _copy,
 }
+for _rank in (1, 2, 3):
+    _TABLE[f"conv{_rank}d"] = weighted.convolution
+    _TABLE[f"conv_transpose{_rank}d"] = weighted.transposed_convolution
+    _TABLE[f"avg_pool{_rank}d"] = _TABLE[f"adaptive_avg_pool{_rank}d"] = _average
+    for _suffix in ("", "_with_indices"):
+        _TABLE[f"max_pool{_rank}d{_suffix}"] = _max_pool
+        _TABLE[f"adaptive_max_pool{_rank}d{_suffix}"] = _adaptive_max_pool

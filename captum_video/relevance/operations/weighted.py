@@ -27,7 +27,9 @@ def convolution(call: Call) -> Entry | None:
     if not call.is_tracked(x) or call.is_tracked(weight) or call.is_tracked(bias):
         return None
     rank = weight.dim() - 2
-    stride, dilation = (per_axis(call.get(p, n, 1), rank) for p, n in ((3, "stride"), (5, "dilation")))
+    stride, dilation = (
+        per_axis(call.get(p, n, 1), rank) for p, n in ((3, "stride"), (5, "dilation"))
+    )
     padding, extra = call.get(4, "padding", 0), [0] * rank
     if padding == "valid":
         padding = 0
@@ -42,7 +44,14 @@ def convolution(call: Call) -> Entry | None:
         "extra": extra,
     }
     operation = Convolution(
-        call.context, _rule(call, x), call.save(x), weight, bias, geometry, call.get(6, "groups", 1), False
+        call.context,
+        _rule(call, x),
+        call.save(x),
+        weight,
+        bias,
+        geometry,
+        call.get(6, "groups", 1),
+        False,
     )
     return Entry(operation, [x])
 
@@ -60,7 +69,14 @@ def transposed_convolution(call: Call) -> Entry | None:
         "dilation": per_axis(call.get(7, "dilation", 1), rank),
     }
     operation = Convolution(
-        call.context, _rule(call, x), call.save(x), weight, bias, geometry, call.get(6, "groups", 1), True
+        call.context,
+        _rule(call, x),
+        call.save(x),
+        weight,
+        bias,
+        geometry,
+        call.get(6, "groups", 1),
+        True,
     )
     return Entry(operation, [x])
 
