@@ -123,7 +123,7 @@ class DeepTaylor(GradientAttribution):
             UnsupportedOperationError: if the model does something that no rule covers.
         """
         is_tuple = isinstance(inputs, tuple)
-        formatted = _format_tensor_into_tuples(inputs)
+        formatted: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
         relevance, seeds, _ = self._relevance(
             formatted,
             target,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
-from captum._utils.common import _format_additional_forward_args, _format_tensor_into_tuples
+from captum._utils.common import _format_additional_forward_args
 from captum.attr import Attribution, GradientAttribution
 from captum.log import log_usage
 from torch import Tensor
@@ -253,9 +253,9 @@ class _Run:
 
 
 def _checked(inputs: Any) -> tuple[Tensor, ...]:
-    clips = inputs if isinstance(inputs, tuple) else (inputs,)
+    clips: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
     check_inputs(clips)
-    return _format_tensor_into_tuples(clips)
+    return clips
 
 
 def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from captum._utils.common import _format_additional_forward_args
 from captum.attr import Attribution, GradientAttribution
 from captum.log import log_usage
@@ -122,7 +121,8 @@ def temporal_derivative(maps: Tensor, time_dim: int) -> Tensor:
 
 def _filtered(maps: Tensor, taps: tuple[float, float, float], axis: int) -> Tensor:
     """Three taps along one axis, the border repeated."""
-    moved = maps.movedim(axis, -1)
-    padded = F.pad(moved.reshape(-1, 1, moved.shape[-1]), (1, 1), mode="replicate")
-    kernel = torch.tensor(taps, dtype=maps.dtype, device=maps.device).view(1, 1, 3)
-    return F.conv1d(padded, kernel).view(moved.shape).movedim(-1, axis)
+    size = maps.shape[axis]
+    before = maps.narrow(axis, 0, 1), maps.narrow(axis, 0, size - 1)
+    after = maps.narrow(axis, 1, size - 1), maps.narrow(axis, size - 1, 1)
+    neighbours = torch.cat(before, axis), maps, torch.cat(after, axis)
+    return torch.stack([tap * moved for tap, moved in zip(taps, neighbours, strict=True)]).sum(0)

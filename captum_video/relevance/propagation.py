@@ -45,11 +45,12 @@ class Recording:
             UnsupportedOperationError: if the output depends on operations without a rule.
         """
         with torch.no_grad(), torch.autocast(seed.device.type, enabled=False):
-            self._flow.propagate(self._at_output, seed)
+            wide = torch.promote_types(seed.dtype, torch.float32)
+            self._flow.propagate(self._at_output, seed.to(wide))
         return tuple(
             torch.zeros(value.shape, dtype=dtype, device=seed.device)
             if value.relevance is None
-            else value.relevance.contiguous()
+            else value.relevance.to(dtype).contiguous()
             for value, dtype in zip(self._at_inputs, self._dtypes, strict=True)
         )
 

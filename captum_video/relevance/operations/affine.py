@@ -98,7 +98,7 @@ class Affine(Operation, Unit):
         if len(self.inputs[0].shape) != self._x.tensor.dim():
             relevance = relevance.unsqueeze(0)
         given = self._rule.propagate(self, relevance.to(self.x.dtype))
-        return [given.view(self.inputs[0].shape).to(self._x.tensor.dtype)]
+        return [given.view(self.inputs[0].shape)]
 
     @abstractmethod
     def bias_shape(self) -> tuple[int, ...]:

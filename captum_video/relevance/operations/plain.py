@@ -42,7 +42,11 @@ class Rearrange(Operation):
             leaves = [like.requires_grad_() for like in self._likes]
             result = self._function(leaves)
             outputs = [result] if isinstance(result, Tensor) else list(result)  # type: ignore[call-overload]
-            pairs = [(o, r) for o, r in zip(outputs, relevances, strict=True) if r is not None]
+            pairs = [
+                (o, r.to(o.dtype))
+                for o, r in zip(outputs, relevances, strict=True)
+                if r is not None
+            ]
             return list(
                 torch.autograd.grad(
                     [o for o, _ in pairs], leaves, [r for _, r in pairs], allow_unused=True
@@ -99,7 +103,8 @@ class Sum(Operation):
             return [None, None]
         alpha, beta = self._context.settings.alpha, self._context.settings.beta
         a, b = (
-            term.tensor * factor for term, factor in zip(self._terms, self._factors, strict=True)
+            term.tensor.to(relevance.dtype) * factor
+            for term, factor in zip(self._terms, self._factors, strict=True)
         )
         above, below = a.clamp(min=0) + b.clamp(min=0), a.clamp(max=0) + b.clamp(max=0)
         tiny = torch.finfo(above.dtype).tiny
@@ -133,7 +138,6 @@ class Larger(Operation):
 
 
 def _hollow(tensor: Tensor) -> Tensor:
-    """Memory of the same shape and strides that is never read or written."""
-    return torch.empty_strided(
-        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
-    )
+    """Memory of the same shape and strides, in single precision at least, that is never used."""
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=tensor.device)

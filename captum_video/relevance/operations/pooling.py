@@ -40,12 +40,12 @@ class Average(Operation):
         (relevance,) = relevances
         if relevance is None:
             return [None]
-        x, raw = self._x.tensor, self.inputs[0].raw
+        x, raw = self._x.tensor.to(relevance.dtype), self.inputs[0].raw
         uniform = self._context.settings.average == "uniform"
         if uniform or (raw is not None and raw.low is None):
             return [self._uniform(x, relevance)]
         if raw is not None and raw.low is not None:
-            x = x - raw.low
+            x = x - raw.low.to(x.dtype)
         total, scale = self._function(x), self._function(x.abs())
         some = total.abs() > 16 * torch.finfo(x.dtype).eps * scale
         share = torch.where(some, relevance / total, 0)
@@ -82,7 +82,8 @@ class Winners(Operation):
         relevance = relevances[0]
         if relevance is None or self._maximum is None:
             return [None]
-        return [self.divide(self._x.tensor, self._maximum.tensor, relevance)]
+        x, maximum = (saved.tensor.to(relevance.dtype) for saved in (self._x, self._maximum))
+        return [self.divide(x, maximum, relevance)]
 
     @abstractmethod
     def divide(self, x: Tensor, maximum: Tensor, relevance: Tensor) -> Tensor:
@@ -117,10 +118,11 @@ class MaxPool(Winners):
         """Windows that do not overlap: everything laid over the input at once."""
         rank = len(self._kernel)
         used = [o * k for o, k in zip(maximum.shape[2:], self._kernel, strict=True)]
-        where = (..., *(slice(0, u) for u in used))
+        where: tuple[Any, ...] = (..., *(slice(0, u) for u in used))
         won = F.interpolate(maximum, size=used, mode="nearest").eq_(x[where])
         mean: Callable[..., Tensor] = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
-        share = relevance / mean(won, self._kernel).mul_(math.prod(self._kernel))
+        count = mean(won, self._kernel).mul_(math.prod(self._kernel)).round_()
+        share = relevance / count
         inside = won.mul_(F.interpolate(share, size=used, mode="nearest"))
         if list(x.shape[2:]) == used:
             return inside
