@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that replaces it only if the block succeeds.
 
-    The temporary name keeps the suffix of ``path``, since writers choose their format by it. Folders
-    above ``path`` are created. If the block raises (a full disk, an interrupt), the temporary file
-    is removed and an older file at ``path`` stays as it was.
+    The temporary name keeps the suffix of ``path``, since writers choose their format by it.
+    Folders above ``path`` are created. If the block raises (a full disk, an interrupt), the
+    temporary file is removed and an older file at ``path`` stays as it was.
 
     Args:
         path: where the file is to appear.
@@ -33,3 +33,51 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def folder_written_whole(
+    path: str | os.PathLike[str], *, overwrite: bool = False
+) -> Iterator[Path]:
+    """Yields a temporary folder beside ``path`` that takes its place if the block succeeds.
+
+    If the block raises (a full disk, an interrupt), the temporary folder is removed and what was at
+    ``path`` stays as it was.
+
+    Args:
+        path: where the folder is to appear; folders above it are created.
+        overwrite: whether a folder that holds files may be replaced, with all that it holds.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        FileExistsError: if ``path`` is a file, or a folder that holds something and may not be
+            replaced.
+    """
+    target = Path(path)
+    _refuse_existing(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    part, old = scratch / "new", scratch / "old"
+    try:
+        part.mkdir()
+        yield part
+        _refuse_existing(target, overwrite)
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(part, target)
+        except BaseException:
+            if old.exists():
+                os.replace(old, target)
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _refuse_existing(target: Path, overwrite: bool) -> None:
+    if target.exists() and not target.is_dir():
+        raise FileExistsError(f"{target} is a file where a folder is to be written")
+    if not overwrite and target.is_dir() and any(target.iterdir()):
+        raise FileExistsError(f"{target} exists already and holds files")

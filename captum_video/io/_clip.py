@@ -26,19 +26,20 @@ class ClipError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Frames with the rate at which they were taken.
+    """Frames with the times at which they are shown.
 
     Attributes:
         frames: uint8, (T, C, H, W) with C = 3 (red, green, blue).
-        fps: frames per second of ``frames``.
+        fps: frames per second of the source.
         path: where the clip came from.
-        start: time of the first frame in its file, in seconds.
+        times: when each frame is shown, in seconds from the beginning of the source; if left out,
+            frames follow each other at ``fps`` from 0 on.
     """
 
     frames: Tensor
     fps: float
     path: Path
-    start: float = 0.0
+    times: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses frames that are not uint8 (T, C, H, W) and rates that are not positive."""
@@ -48,33 +49,21 @@ class Clip:
                 "frames must be uint8 of shape (T, C, H, W) with T > 0, got "
                 f"{self.frames.dtype} of shape {tuple(self.frames.shape)}"
             )
+        if not self.times:
+            object.__setattr__(self, "times", tuple(i / self.fps for i in range(len(self))))
+        elif len(self.times) != len(self):
+            raise ValueError(f"times must be one per frame ({len(self)}), got {len(self.times)}")
 
     def __len__(self) -> int:
         """The number of frames."""
         return self.frames.shape[0]
 
-    @property
-    def duration(self) -> float:
-        """How long the clip lasts, in seconds."""
-        return len(self) / self.fps
-
-    def time(self, index: int) -> float:
-        """When a frame is shown.
-
-        Args:
-            index: the frame.
-
-        Returns:
-            Seconds from the beginning of the file, for a constant rate.
-        """
-        return self.start + index / self.fps
-
     def between(self, start: float | None = None, end: float | None = None) -> Clip:
         """The part of the clip shown in ``start <= time < end``.
 
         Args:
-            start: seconds from the beginning of the file; ``None`` for the first frame.
-            end: seconds from the beginning of the file; ``None`` for all that follows.
+            start: seconds from the beginning of the source; ``None`` for the first frame.
+            end: seconds from the beginning of the source; ``None`` for all that follows.
 
         Returns:
             A clip that shares memory with this one.
@@ -82,14 +71,11 @@ class Clip:
         Raises:
             ClipError: if no frame lies in the window.
         """
-        check_window(start, end)
-        slack = 1e-6 * self.fps
-        first = 0 if start is None else math.ceil((start - self.start) * self.fps - slack)
-        last = len(self) if end is None else math.ceil((end - self.start) * self.fps - slack)
-        first, last = max(first, 0), min(max(last, 0), len(self))
-        if first >= last:
-            raise empty_window(self.path, start, end, self.time(len(self)))
-        return Clip(self.frames[first:last], self.fps, self.path, self.time(first))
+        inside = [i for i, time in enumerate(self.times) if in_window(time, start, end)]
+        if not inside:
+            raise empty_window(self.path, start, end, self.times[-1] + 1 / self.fps)
+        part = slice(inside[0], inside[-1] + 1)
+        return Clip(self.frames[part], self.fps, self.path, self.times[part])
 
 
 def check_rate(fps: float) -> None:
@@ -120,6 +106,24 @@ def check_window(start: float | None, end: float | None) -> None:
             raise ValueError(f"{name} must be a time in seconds >= 0, got {value}")
     if end is not None and end <= (start or 0.0):
         raise ValueError(f"end must be later than start, got start={start or 0.0} and end={end}")
+
+
+def in_window(time: float, start: float | None, end: float | None) -> bool:
+    """Whether a frame belongs to a time window.
+
+    Args:
+        time: when it is shown, in seconds.
+        start: the window's beginning in seconds, or ``None``.
+        end: the window's end in seconds, which is not part of it, or ``None``.
+
+    Returns:
+        True if it does; rounding errors of a microsecond are forgiven.
+
+    Raises:
+        ValueError: as :func:`check_window`.
+    """
+    check_window(start, end)
+    return time >= (start or 0.0) - 1e-6 and (end is None or time < end - 1e-6)
 
 
 def empty_window(

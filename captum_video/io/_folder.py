@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,27 +14,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_video._core.files import written_whole
-from captum_video.io._clip import Clip, ClipError, frames_last
-from captum_video.io._whole import folder_written_whole
+from captum_video._core.files import folder_written_whole, written_whole
+from captum_video.io._clip import Clip, ClipError, empty_window, frames_last, in_window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
 
-def read_folder(folder: Path, fps: float, *, max_bytes: int) -> Clip:
+def read_folder(
+    folder: Path,
+    fps: float,
+    start: float | None = None,
+    end: float | None = None,
+    keep: Callable[[int], Sequence[int]] | None = None,
+    *,
+    max_bytes: int,
+) -> Clip:
     """Reads a folder's images, in natural order, as a clip.
 
     Args:
         folder: the folder; files that are no images are passed over, hidden ones too.
         fps: the rate to assume.
+        start: leave out images before this time, in seconds.
+        end: leave out images from this time on, in seconds.
+        keep: which images of that window to read, from their number; ``None`` for all.
         max_bytes: refuse to hold more than this many bytes of frames.
 
     Returns:
         The clip.
 
     Raises:
-        ClipError: if there is no image, one cannot be read, their sizes differ or they are too
-            large together.
+        ClipError: if there is no image (in the window), one cannot be read, their sizes differ or
+            they are too large together.
     """
     images = sorted(
         (
@@ -49,6 +60,35 @@ def read_folder(folder: Path, fps: float, *, max_bytes: int) -> Clip:
             "the folder holds no image",
             f"A folder of frames has files that end in {', '.join(IMAGE_SUFFIXES)}",
         )
+    inside = [i for i in range(len(images)) if in_window(i / fps, start, end)]
+    if not inside:
+        raise empty_window(folder, start, end, len(images) / fps)
+    if keep is not None:
+        inside = [inside[number] for number in check_choice(keep(len(inside)), len(inside))]
+    frames = _read_images(folder, [images[i] for i in inside], max_bytes)
+    return Clip(frames, fps, folder, tuple(i / fps for i in inside))
+
+
+def check_choice(numbers: Sequence[int], total: int) -> list[int]:
+    """Refuses frames that do not exist.
+
+    Args:
+        numbers: what ``keep`` returned.
+        total: how many frames there are.
+
+    Returns:
+        The numbers as a list.
+
+    Raises:
+        ValueError: if there is none, or one is out of range.
+    """
+    chosen = list(numbers)
+    if not chosen or min(chosen) < 0 or max(chosen) >= total:
+        raise ValueError(f"keep must choose frames from 0 to {total - 1}, got {chosen}")
+    return chosen
+
+
+def _read_images(folder: Path, images: list[Path], max_bytes: int) -> Tensor:
     first = read_image(images[0])
     if first.nbytes * len(images) > max_bytes:
         raise ClipError(
@@ -67,7 +107,7 @@ def read_folder(folder: Path, fps: float, *, max_bytes: int) -> Clip:
                 "All images of a clip must have the same size",
             )
         slot.copy_(torch.from_numpy(pixels).permute(2, 0, 1))
-    return Clip(frames, fps, folder)
+    return frames
 
 
 def natural_order(path: Path) -> tuple[list[int | str], str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,15 @@ import av.error
 import numpy as np
 import torch
 
-from captum_video.io._clip import Clip, ClipError, check_rate, check_window, empty_window
-from captum_video.io._folder import read_folder
+from captum_video.io._clip import (
+    Clip,
+    ClipError,
+    check_rate,
+    check_window,
+    empty_window,
+    in_window,
+)
+from captum_video.io._folder import check_choice, read_folder
 from captum_video.io._truncation import early_end
 
 _AGAIN = "Copy or download it again, or take the frames before the damage with allow_truncated=True"
@@ -21,8 +29,32 @@ _SEEK_AFTER = 2.0  # seconds; decoding that much is cheaper than looking for a k
 _CONVERT = "Convert it first, for instance with: ffmpeg -i INPUT OUTPUT.mp4"
 
 
+Keep = Callable[[int], Sequence[int]]
+
+
 class _DamageError(Exception):
     """Decoding met a damaged packet or frame."""
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What the caller of :func:`read_clip` asked for."""
+
+    start: float | None
+    end: float | None
+    keep: Keep | None
+    fps: float | None
+    allow_truncated: bool
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What one pass over a file found: times of all frames in the window, and some frames."""
+
+    times: list[float]
+    frames: dict[int, np.ndarray]
+    rate: float
 
 
 def read_clip(
@@ -30,7 +62,7 @@ def read_clip(
     *,
     start: float | None = None,
     end: float | None = None,
-    stride: int = 1,
+    keep: Keep | None = None,
     fps: float | None = None,
     allow_truncated: bool = False,
     max_bytes: int = 4 << 30,
@@ -46,7 +78,9 @@ def read_clip(
         path: the file or folder.
         start: leave out frames shown earlier than this, in seconds.
         end: leave out frames shown at this time or later, in seconds.
-        stride: keep every so many frames of that window; the clip's rate is divided by it.
+        keep: which frames of that window to hold, from their number: for 16 evenly spaced ones
+            ``lambda total: frame_indices(total, count=16)``. The file is decoded twice, and only
+            the frames chosen take memory. ``None`` for all.
         fps: the rate to assume. For a folder it defaults to 25; for a file, to what the file says.
         allow_truncated: when the file is cut off or damaged, return the frames that can be
             decoded up to there instead of raising.
@@ -62,27 +96,23 @@ def read_clip(
     """
     source = Path(path)
     check_window(start, end)
-    if stride < 1:
-        raise ValueError(f"stride must be at least 1, got {stride}")
     if fps is not None:
         check_rate(fps)
     if source.is_dir():
-        clip = read_folder(source, 25.0 if fps is None else fps, max_bytes=max_bytes)
-        clip = clip if start is None and end is None else clip.between(start, end)
-        if stride == 1:
-            return clip
-        return Clip(clip.frames[::stride], clip.fps / stride, source, clip.start)
+        rate = 25.0 if fps is None else fps
+        return read_folder(source, rate, start, end, keep, max_bytes=max_bytes)
     if not source.exists():
         raise ClipError(source, "there is no such file or folder", "Check the path")
     if source.stat().st_size == 0:
         raise ClipError(source, "the file is empty (0 bytes)", "Copy or download it again")
     try:
-        with av.open(os.fspath(source)) as container:
-            return _read(container, source, start, end, stride, fps, allow_truncated, max_bytes)
+        return _read(source, _Wish(start, end, keep, fps, allow_truncated, max_bytes))
     except ClipError:
         raise
     except av.error.DecoderNotFoundError as error:
         raise ClipError(source, "FFmpeg has no decoder for its video codec", _CONVERT) from error
+    except av.error.EOFError as error:
+        raise _no_frame(source) from error
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ClipError(
@@ -92,89 +122,109 @@ def read_clip(
         ) from error
 
 
-def _read(
-    container: Any,
-    path: Path,
-    start: float | None,
-    end: float | None,
-    stride: int,
-    fps: float | None,
-    allow_truncated: bool,
-    max_bytes: int,
-) -> Clip:
-    if not container.streams.video:
-        raise ClipError(path, "it holds no video stream", "Choose a file with moving pictures")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise ClipError(path, "FFmpeg has no decoder for its video codec", _CONVERT)
-    stream.thread_type = "AUTO"
-    rate = float(fps or stream.average_rate or stream.guessed_rate or 25)
-    frames: list[np.ndarray] = []
+def _read(path: Path, wish: _Wish) -> Clip:
+    if wish.keep is None:
+        found = _scan(path, wish, None)
+        return Clip(_stack(list(found.frames.values())), found.rate, path, tuple(found.times))
+    total = len(_scan(path, wish, ()).times)
+    numbers = check_choice(wish.keep(total), total)
+    found = _scan(path, wish, set(numbers))
+    frames = _stack([found.frames[number] for number in numbers])
+    return Clip(frames, found.rate, path, tuple(found.times[number] for number in numbers))
+
+
+def _scan(path: Path, wish: _Wish, wanted: Collection[int] | None) -> _Scan:
+    """Decodes the window once and holds the frames wanted (``None``: all)."""
     times: list[float] = []
-    begin, seen, decoded, used = (start or 0.0) - 1e-6, 0, 0, 0
-    damage, last = None, 0.0
-    try:
-        for frame, at in _decode(container, stream, start or 0.0, rate, allow_truncated):
-            decoded, last = decoded + 1, at
-            if end is not None and at >= end - 1e-6:
-                break
-            if at < begin:
-                continue
-            if frame.is_corrupt:
-                raise _DamageError("a frame is incomplete")
-            if seen % stride == 0:
-                frames.append(_pixels(frame, path, frames))
+    frames: dict[int, np.ndarray] = {}
+    decoded, last, damage = 0, 0.0, None
+    with av.open(os.fspath(path)) as container:
+        stream = _stream(container, path)
+        # Threads that decode ahead are fast, but lose a varying number of frames at a damaged place.
+        stream.thread_type = "SLICE" if wish.allow_truncated else "AUTO"
+        rate = float(wish.fps or stream.average_rate or stream.guessed_rate or 25)
+        try:
+            for frame, at in _decode(container, stream, wish, rate):
+                decoded, last = decoded + 1, at
+                if wish.end is not None and at >= wish.end - 1e-6:
+                    break
+                if not in_window(at, wish.start, wish.end):
+                    continue
+                if frame.is_corrupt:
+                    raise _DamageError("a frame is incomplete")
+                if wanted is None or len(times) in wanted:
+                    frames[len(times)] = _pixels(frame, path, next(iter(frames.values()), None))
+                    _check_memory(path, len(frames) * frames[len(times)].nbytes, wish.max_bytes)
                 times.append(at)
-                used += frames[-1].nbytes
-                _check_memory(path, used, max_bytes)
-            seen += 1
-        else:
-            damage = early_end(path, container, stream, last + 2 / rate)
-    except (_DamageError, av.error.InvalidDataError) as error:
-        damage = str(error) if isinstance(error, _DamageError) else "a frame cannot be decoded"
-    if damage and not (allow_truncated and frames):
+            else:
+                damage = early_end(path, container, stream, last + 2 / rate)
+        except _DamageError as error:
+            damage = str(error)
+        except av.error.InvalidDataError:
+            damage = "a frame cannot be decoded"
+    if damage and not (wish.allow_truncated and times):
         raise ClipError(
             path,
             f"it is cut off or damaged: {damage}; {decoded} frames could be decoded",
             _AGAIN if decoded else "Copy or download it again",
         )
     if not decoded:
-        raise ClipError(path, "it holds no frame (0 frames decoded)", "Copy or download it again")
-    if not frames:
-        raise empty_window(path, start, end, last + 1 / rate)
-    if fps is None and path.suffix.lower() == ".gif" and len(times) > 1:
-        rate = stride * (len(times) - 1) / (times[-1] - times[0])  # delays, not a nominal rate
-    return Clip(_stack(frames), rate / stride, path, times[0])
+        raise _no_frame(path)
+    if not times:
+        raise empty_window(path, wish.start, wish.end, last + 1 / rate)
+    if wish.fps is None and path.suffix.lower() == ".gif" and times[-1] > times[0]:
+        rate = (len(times) - 1) / (times[-1] - times[0])  # its delays, not a nominal rate
+    return _Scan(times, frames, rate)
+
+
+def _stream(container: Any, path: Path) -> Any:
+    if not container.streams.video:
+        raise ClipError(path, "it holds no video stream", "Choose a file with moving pictures")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise ClipError(path, "FFmpeg has no decoder for its video codec", _CONVERT)
+    return stream
 
 
 def _decode(
-    container: Any, stream: Any, start: float, rate: float, drain: bool
+    container: Any, stream: Any, wish: _Wish, rate: float, *, seek: bool = True
 ) -> Iterator[tuple[Any, float]]:
-    """Frames with their times, in order, from a key frame before ``start`` on.
+    """Frames with their times, in order, from a key frame before the window on.
 
-    At a damaged place it raises; if ``drain``, after giving what the decoder still holds.
+    At a damaged place it raises; if that is allowed for, after giving what the decoder still holds.
     """
+    start = wish.start or 0.0
     origin = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
     sought = (
-        start > _SEEK_AFTER
+        seek
+        and start > _SEEK_AFTER
+        and wish.fps is None
         and stream.time_base is not None
         and _seek(container, stream, start + origin)
     )
+    given = 0
     try:
         for number, frame in enumerate(_packets(container, stream)):
-            at = number / rate if frame.time is None else float(frame.time) - origin
+            nominal = wish.fps is not None or frame.time is None
+            at = number / rate if nominal else float(frame.time) - origin
             if sought and number == 0 and (frame.time is None or at > start):
                 break  # the file's index is no help
             yield frame, at
+            given = number + 1
         else:
             return
     except (_DamageError, av.error.InvalidDataError):
-        for frame in stream.codec_context.decode(None) if drain else ():
-            if frame.time is not None:
-                yield frame, float(frame.time) - origin
+        held = stream.codec_context.decode(None) if wish.allow_truncated else ()
+        for number, frame in enumerate(held, given):
+            nominal = wish.fps is not None or frame.time is None
+            yield frame, number / rate if nominal else float(frame.time) - origin
         raise
     container.seek(0)
-    yield from _decode(container, stream, 0.0, rate, drain)
+    yield from _decode(container, stream, wish, rate, seek=False)
+
+
+def _no_frame(path: Path) -> ClipError:
+    return ClipError(path, "it holds no frame (0 frames decoded)", "Copy or download it again")
 
 
 def _seek(container: Any, stream: Any, time: float) -> bool:
@@ -192,16 +242,16 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         yield from packet.decode()
 
 
-def _pixels(frame: Any, path: Path, others: list[np.ndarray]) -> np.ndarray:
+def _pixels(frame: Any, path: Path, first: np.ndarray | None) -> np.ndarray:
     """One frame as (H, W, 3), turned the way the file asks for."""
     pixels = frame.to_ndarray(format="rgb24")
     quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise
     if quarter_turns:
         pixels = np.rot90(pixels, quarter_turns)
-    if others and others[0].shape != pixels.shape:
+    if first is not None and first.shape != pixels.shape:
         raise ClipError(
             path,
-            f"its frames change from {_size(others[0])} to {_size(pixels)} (width x height)",
+            f"its frames change from {_size(first)} to {_size(pixels)} (width x height)",
             _CONVERT,
         )
     return pixels
@@ -212,7 +262,7 @@ def _check_memory(path: Path, used: int, limit: int) -> None:
         raise ClipError(
             path,
             f"its frames take more than {limit / 2**30:.3g} GiB",
-            "Read a part of it (start, end, stride) or raise max_bytes",
+            "Read a part of it (start, end), choose frames (keep), or raise max_bytes",
         )
 
 

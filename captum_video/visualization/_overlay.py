@@ -22,7 +22,7 @@ def overlay(
     outlier_perc: float = 2.0,
     scale: float | None = None,
     cmap: str | Colormap | None = None,
-    grey: float = 0.8,
+    grey: float = 1.0,
 ) -> np.ndarray:
     """Frames with their relevance on top: red for positive, blue for negative.
 
@@ -69,7 +69,7 @@ def overlay(
     base = pictures / 255.0
     base += grey * ((base @ _LUMA)[..., None] - base)
     strength = np.clip(np.abs(values) / scale, 0, 1)
-    cover = alpha * np.sqrt(strength)[..., None]
+    cover = alpha * strength[..., None] ** 0.7  # so that weak relevance is seen on dark frames
     # Colours from the map's outer half: what its pale middle says, the bare frame says here.
     colours = signed_colours(np.sign(values) * (0.45 + 0.35 * strength), 1.0, cmap)
     return np.rint(255 * ((1 - cover) * base + cover * colours)).astype(np.uint8)

@@ -24,6 +24,7 @@ from captum_video.visualization._colour import (
 _INK, _QUIET = "#222222", "#777777"
 _LINES = ("#222222", "#1b7f79", "#d0211c", "#7a5195", "#b8860b", "#3f6fb5")
 _CELL = 1.25  # inches across a frame
+_LEAST_HEIGHT = 0.7  # inches: what a row's name needs
 
 
 def relevance_strip(
@@ -79,7 +80,7 @@ def relevance_strip(
     if scale == 0:
         warnings.warn("relevance is zero everywhere: the maps are white", stacklevel=2)
 
-    figure, axes, below, bar = _layout(pictures.shape, len(maps), len(shown), bool(title), curve)
+    figure, axes, below, bar = _layout(pictures.shape, list(maps), len(shown), bool(title), curve)
     for column, index in enumerate(shown):
         axes[0, column].imshow(pictures[index], interpolation="nearest", aspect="auto")
         axes[0, column].set_title(labels[index], fontsize=8, color=_QUIET, pad=3)
@@ -89,9 +90,7 @@ def relevance_strip(
     for row, name in enumerate(["frames", *maps]):
         axes[row, 0].set_ylabel(name, fontsize=9, color=_INK, labelpad=6)
     if title:
-        figure.suptitle(
-            title, fontsize=10, color=_INK, x=0.5, y=1 - 0.12 / figure.get_figheight(), va="top"
-        )
+        _draw_title(figure, title)
     _draw_bar(bar, scale, colour_map(cmap))
     if below is not None:
         _draw_curve(below, maps, shown, labels)
@@ -114,13 +113,15 @@ def _maps(
 
 
 def _layout(
-    shape: tuple[int, ...], maps: int, columns: int, title: bool, curve: bool
+    shape: tuple[int, ...], names: list[str], columns: int, title: bool, curve: bool
 ) -> tuple[Figure, np.ndarray, Axes | None, Axes]:
     """Empty axes, placed by inches: pictures touch but for a hair, whatever their number."""
-    cell_height = _CELL * shape[1] / shape[2]
-    gap, left, right, top = 0.04, 0.42, 0.95, 0.28 + 0.3 * title
+    cell = max(_CELL, _LEAST_HEIGHT * shape[2] / shape[1])
+    cell_height = cell * shape[1] / shape[2]
+    maps, gap, left, top = len(names), 0.04, 0.42, 0.28 + 0.3 * title
+    right = max(0.95, 0.4 + 0.07 * max(map(len, names)))  # room for the curve's legend
     bottom = 1.35 if curve else 0.12
-    width = left + columns * (_CELL + gap) - gap + right
+    width = left + columns * (cell + gap) - gap + right
     height = top + (1 + maps) * (cell_height + gap) - gap + bottom
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
@@ -131,18 +132,27 @@ def _layout(
     axes = np.empty((1 + maps, columns), dtype=object)
     for row in range(1 + maps):
         for column in range(columns):
-            x = left + column * (_CELL + gap)
+            x = left + column * (cell + gap)
             y = height - top - (row + 1) * (cell_height + gap) + gap
-            axes[row, column] = cell = place(x, y, _CELL, cell_height)
-            cell.set_xticks([])
-            cell.set_yticks([])
-            for spine in cell.spines.values():
+            axes[row, column] = picture = place(x, y, cell, cell_height)
+            picture.set_xticks([])
+            picture.set_yticks([])
+            for spine in picture.spines.values():
                 spine.set(linewidth=0.5, color="#bbbbbb")
-    inner = columns * (_CELL + gap) - gap
+    inner = columns * (cell + gap) - gap
     bar_height = maps * (cell_height + gap) - gap
     bar = place(left + inner + 0.14, bottom, 0.09, bar_height)
     below = place(left, 0.42, inner, bottom - 0.42 - 0.2) if curve else None
     return figure, axes, below, bar
+
+
+def _draw_title(figure: Figure, title: str) -> None:
+    text = figure.suptitle(
+        title, fontsize=10, color=_INK, y=1 - 0.12 / figure.get_figheight(), va="top"
+    )
+    share = text.get_window_extent().width / (0.96 * figure.bbox.width)
+    if share > 1:
+        text.set_fontsize(10 / share)
 
 
 def _draw_bar(axes: Axes, scale: float, cmap: Colormap) -> None:

@@ -1,0 +1,290 @@
+"""The model to explain: where it comes from, what it says about itself, what it is fed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from captum_video._core.errors import close_matches
+from captum_video.cli._errors import ModelError, UsageError
+
+_NESTS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model.
+
+    Attributes:
+        name: what to call it.
+        classes: the name of each output; empty if unknown.
+        groups: for each question it answers, the indices of its outputs; empty for one question.
+        frames: frames in a clip.
+        size: height and width.
+        mean: subtracted from values in 0..1, one number or one per channel.
+        std: divided by, one number or one per channel.
+        grey: whether it takes one channel.
+        assumed: which of these are neither given nor known, but defaults.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    groups: Mapping[str, range]
+    frames: int
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    grey: bool
+    assumed: tuple[str, ...]
+
+    def class_name(self, index: int) -> str:
+        """What to call an output.
+
+        Args:
+            index: the output.
+
+        Returns:
+            Its name, or ``class 3`` without names.
+        """
+        return self.classes[index] if self.classes else f"class {index}"
+
+
+def load_model(options: argparse.Namespace) -> tuple[nn.Module, Facts, torch.device]:
+    """Builds the model, loads its weights and puts it on its device, in evaluation mode.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The model, what is known of it, and the device.
+
+    Raises:
+        UsageError: if any of it does not work out; the message says what.
+    """
+    device = _device(options.device)
+    model = _build(options.model)
+    if options.checkpoint is not None:
+        load_weights(model, options.checkpoint)
+    facts = _facts(model, options)
+    return model.eval().to(device), facts, device
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name}: {reason}. Use --device cpu") from error
+    return device
+
+
+def _build(spec: str) -> nn.Module:
+    module_name, colon, attribute = spec.partition(":")
+    if not (module_name and colon and attribute):
+        raise UsageError(
+            f"--model {spec}: must be MODULE:FACTORY, such as torchvision.models.video:r3d_18"
+        )
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    importlib.invalidate_caches()
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise UsageError(
+                f"--model {spec}: there is no module {error.name!r}; it must be installed or lie "
+                "in the current folder"
+            ) from error
+        raise UsageError(f"--model {spec}: importing {module_name} failed: {error}") from error
+    except Exception as error:
+        raise UsageError(
+            f"--model {spec}: importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            names = [name for name in dir(found) if not name.startswith("_")]
+            raise UsageError(
+                f"--model {spec}: {getattr(found, '__name__', found)} has no {part!r}. "
+                f"{close_matches(part, names)}"
+            )
+        found = getattr(found, part)
+    if not isinstance(found, nn.Module):
+        if not callable(found):
+            raise UsageError(f"--model {spec}: {attribute} is a {type(found).__name__}, no factory")
+        try:
+            found = found()
+        except Exception as error:
+            raise UsageError(
+                f"--model {spec}: {attribute}() raised {type(error).__name__}: {error}. "
+                "The factory is called without arguments"
+            ) from error
+    if not isinstance(found, nn.Module):
+        raise UsageError(
+            f"--model {spec}: {attribute}() returned a {type(found).__name__}, no torch.nn.Module"
+        )
+    return found
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Loads a checkpoint into a model; all of it must fit.
+
+    Args:
+        model: the model.
+        path: a ``.safetensors`` file, or a state dict saved by torch, possibly inside a training
+            checkpoint and with the ``module.`` of a wrapper before its names.
+
+    Raises:
+        UsageError: if the file cannot be read or does not fit.
+    """
+    state = _read_state(path)
+    while any(isinstance(state.get(nest), Mapping) for nest in _NESTS):
+        state = next(state[nest] for nest in _NESTS if isinstance(state.get(nest), Mapping))
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        keys = ", ".join(map(repr, list(state)[:6]))
+        raise UsageError(f"--checkpoint {path}: holds no state dict (its keys: {keys or 'none'})")
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    own = model.state_dict()
+    missing = [name for name in own if name not in state]
+    surplus = [name for name in state if name not in own]
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, the model's is {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    problems = [
+        f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+        for what, names in (
+            ("missing", missing),
+            ("not of the model", surplus),
+            ("of another shape", shapes),
+        )
+        if names
+    ]
+    if problems:
+        raise UsageError(f"--checkpoint {path} does not fit the model: {'; '.join(problems)}")
+    model.load_state_dict(state)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"--checkpoint {path}: there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"--checkpoint {path}: it is damaged, or holds more than tensors, which may run code "
+            "when loaded. Save model.state_dict() alone, by torch.save or safetensors"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"--checkpoint {path}: it cannot be read: {reason}") from error
+    if not isinstance(state, Mapping):
+        raise UsageError(f"--checkpoint {path}: holds a {type(state).__name__}, no state dict")
+    return dict(state)
+
+
+def _facts(model: nn.Module, options: argparse.Namespace) -> Facts:
+    """Options first, then what the model says of itself, then defaults."""
+    info = getattr(model, "info", None)
+    assumed = []
+
+    def choose(name: str, default: Any) -> Any:
+        given = getattr(options, name)
+        if given is not None:
+            return given
+        known = getattr(info, name, None)
+        if known is None:
+            assumed.append(name)
+            return default
+        return known
+
+    frames, size = choose("frames", 16), choose("size", (112, 112))
+    mean, std = choose("mean", (0.0,)), choose("std", (1.0,))
+    mean, std = ((v,) if isinstance(v, int | float) else tuple(v) for v in (mean, std))
+    if not all(value > 0 for value in std):
+        raise UsageError(f"--std must be above zero, got {','.join(map(str, std))}")
+    classes = tuple(map(str, getattr(info, "classes", None) or ()))
+    if options.classes is not None:
+        own, classes = classes, _class_names(options.classes)
+        if own and len(own) != len(classes):
+            raise UsageError(
+                f"--classes {options.classes}: it has {len(classes)} class names but the model has "
+                f"{len(own)} outputs"
+            )
+    known_mean = getattr(info, "mean", None)
+    return Facts(
+        name=str(getattr(info, "name", None) or options.model),
+        classes=classes,
+        groups=dict(getattr(info, "groups", None) or {}),
+        frames=int(frames),
+        size=(size, size) if isinstance(size, int) else (int(size[0]), int(size[1])),
+        mean=mean,
+        std=std,
+        grey=options.grey or (isinstance(known_mean, Sequence) and len(known_mean) == 1),
+        assumed=tuple(assumed),
+    )
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--classes {path}: it cannot be read: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise UsageError(f"--classes {path}: the file is empty; it takes one class name per line")
+    return names
+
+
+def scores(model: nn.Module, inputs: Tensor) -> Tensor:
+    """What the model answers.
+
+    Args:
+        model: the model, in evaluation mode.
+        inputs: (N, C, T, H, W).
+
+    Returns:
+        (N, classes), on the CPU.
+
+    Raises:
+        ModelError: if it fails on such an input or answers in another form.
+    """
+    shape = tuple(inputs.shape)
+    try:
+        with torch.no_grad():
+            outputs = model(inputs)
+    except Exception as error:
+        reason = str(error).strip() or "no reason given"
+        raise ModelError(
+            f"the model failed on an input of shape {shape} (N, C, T, H, W): "
+            f"{type(error).__name__}: {reason}. Check --frames, --size and --grey"
+        ) from error
+    if isinstance(outputs, Tensor) and outputs.dim() == 1 and len(outputs) == len(inputs):
+        outputs = outputs.unsqueeze(1)
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs):
+        form = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ModelError(
+            f"the model must answer a tensor (N, classes), got {form}: give a factory that wraps it"
+        )
+    outputs = outputs.float().cpu()
+    if not bool(outputs.isfinite().all()):
+        raise ModelError(f"the model answers NaN or infinity on an input of shape {shape}")
+    return outputs

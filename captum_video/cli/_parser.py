@@ -1,0 +1,192 @@
+"""The command line's options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from captum_video import __version__
+
+T = TypeVar("T")
+
+_EXAMPLE = """\
+example:
+  captum-video explain clip.mp4 --model torchvision.models.video:r3d_18 \\
+      --checkpoint r3d_18.pth --mean 0.432,0.395,0.377 --std 0.228,0.221,0.217
+
+Each CLIP is a video file or a folder of images. It gets a folder of its own in DIR with
+overlay.mp4, strip.png, relevance.safetensors and summary.json. Exit status: 0 all clips done,
+1 some could not be, 2 wrong usage, 130 interrupted.
+"""
+
+
+def build_parser(methods: Iterable[str]) -> argparse.ArgumentParser:
+    """The parser of the command and its subcommands.
+
+    Args:
+        methods: the names that ``--method`` takes, the default first.
+
+    Returns:
+        The parser.
+    """
+    parser = argparse.ArgumentParser(
+        prog="captum-video",
+        description="Explain what a video model saw: where, when, appearance or motion.",
+    )
+    parser.add_argument("--version", action="version", version=f"captum-video {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    explain = commands.add_parser(
+        "explain",
+        help="explain a model's decision on clips",
+        description="Predicts and explains clips; writes a video, a picture and the arrays.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    explain.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video or folder")
+    _add_model(explain)
+    _add_method(explain, list(methods))
+    _add_clip(explain)
+    _add_output(explain)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        required=True,
+        metavar="MODULE:FACTORY",
+        help="where to find the model: FACTORY() in MODULE returns a torch.nn.Module; modules of "
+        "the current folder are found too",
+    )
+    group.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="weights to load into it: .safetensors, or a state dict saved by torch",
+    )
+    group.add_argument(
+        "--classes", type=Path, metavar="FILE", help="class names, one per line, in output order"
+    )
+    group.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)"
+    )
+
+
+def _add_method(parser: argparse.ArgumentParser, methods: list[str]) -> None:
+    group = parser.add_argument_group("explanation")
+    group.add_argument(
+        "--method", default=methods[0], help=f"one of {', '.join(methods)} (default: %(default)s)"
+    )
+    group.add_argument(
+        "--target",
+        default="predicted",
+        metavar="CLASS",
+        help="class to explain: its index or name (GROUP:NAME where a name occurs twice), "
+        "'predicted', or a group of outputs for what is predicted there (default: %(default)s)",
+    )
+    group.add_argument(
+        "--seed-with",
+        choices=("one", "score"),
+        help="relevance that the target starts with (default: the method's)",
+    )
+    group.add_argument(
+        "--frozen-frame",
+        choices=("same", "mean", "first"),
+        help="which copy of a frozen clip tells its spatial relevance (default: same)",
+    )
+    group.add_argument(
+        "--internal-batch-size",
+        type=_whole_number,
+        default=4,
+        metavar="N",
+        help="clips in memory at once while explaining (default: %(default)s)",
+    )
+
+
+def _add_clip(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "clip",
+        "What the model is fed. Models that say so themselves (model.info) need none of these.",
+    )
+    group.add_argument("--start", type=float, metavar="S", help="from this time on, in seconds")
+    group.add_argument("--end", type=float, metavar="S", help="up to this time, in seconds")
+    group.add_argument("--frames", type=_whole_number, metavar="N", help="frames (default: 16)")
+    group.add_argument(
+        "--stride",
+        type=_whole_number,
+        metavar="K",
+        help="take every K-th frame (default: spread evenly over the clip)",
+    )
+    group.add_argument("--size", type=_size, metavar="H,W", help="pixels (default: 112,112)")
+    group.add_argument(
+        "--fit",
+        choices=("crop", "squeeze"),
+        default="crop",
+        help="cut out the middle, or change proportions (default: %(default)s)",
+    )
+    group.add_argument(
+        "--mean", type=_numbers, metavar="R,G,B", help="subtracted from values in 0..1 (default: 0)"
+    )
+    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="divided by (default: 1)")
+    group.add_argument(
+        "--grey", action="store_true", help="one channel of brightness instead of colour"
+    )
+    group.add_argument(
+        "--allow-truncated",
+        action="store_true",
+        help="take what can be decoded of a damaged file instead of reporting it",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--output",
+        type=Path,
+        default=Path("explanations"),
+        metavar="DIR",
+        help="folder to write to (default: %(default)s)",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace explanations that are there already"
+    )
+    group.add_argument(
+        "--fps", type=float, metavar="F", help="rate of the overlay video (default: 8 at most)"
+    )
+    group.add_argument(
+        "--traceback", action="store_true", help="show where in the code an error arose"
+    )
+
+
+def _whole_number(text: str) -> int:
+    return _checked(text, int, lambda value: value >= 1, "a whole number of at least 1")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    def parse(value: str) -> tuple[float, ...]:
+        return tuple(float(part) for part in value.split(","))
+
+    return _checked(text, parse, lambda value: len(value) in (1, 3), "one number, or three: R,G,B")
+
+
+def _size(text: str) -> tuple[int, int]:
+    def parse(value: str) -> tuple[int, int]:
+        parts = [int(part) for part in value.lower().replace("x", ",").split(",")]
+        height, width = parts * 2 if len(parts) == 1 else parts
+        return height, width
+
+    return _checked(text, parse, lambda value: min(value) >= 1, "H,W such as 112,112, or one side")
+
+
+def _checked(text: str, parse: Callable[[str], T], holds: Callable[[T], bool], wanted: str) -> T:
+    try:
+        value = parse(text)
+    except ValueError:
+        pass
+    else:
+        if holds(value):
+            return value
+    raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}")
