@@ -82,8 +82,9 @@ def untouched(forward: Callable[..., Any], device: torch.device) -> Iterator[Non
                 module.training = flag
             for module, names in held:
                 module._buffers.update(names)
-            for buffer, version, copy in buffers:
-                if buffer._version != version:
+            for buffer, copy in buffers:
+                # not by version: batch norm in training mode writes without counting it
+                if not torch.equal(buffer, copy):
                     with torch.no_grad():
                         buffer.copy_(copy)
             for parameter, flag, _ in marks:
