@@ -62,12 +62,8 @@ def untouched(forward: Callable[..., Any], device: torch.device) -> Iterator[Non
     """
     model = module_of(forward)
     modules = list(model.modules()) if model is not None else []
-    buffers = [
-        (b, b._version, b.detach().clone())
-        for m in modules
-        for b in m._buffers.values()
-        if b is not None
-    ]
+    present = [b for m in modules for b in m._buffers.values() if b is not None]
+    buffers = [(b, b.detach().clone()) for b in present]
     held = [(m, dict(m._buffers)) for m in modules]
     parameters = list(model.named_parameters()) if model is not None else []
     marks = [(p, p.requires_grad, p._version) for _, p in parameters]
