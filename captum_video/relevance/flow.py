@@ -68,11 +68,17 @@ class Operation(ABC):
 
 
 class Unsupported(Operation):
-    """A call without a rule: harmless unless the explained output depends on it."""
+    """A call without a rule: harmless unless the explained output depends on it.
 
-    def __init__(self, description: str) -> None:
+    Args:
+        description: the call, as an error names it.
+        shares_memory: whether the result is its argument under another name, as after ``detach``.
+    """
+
+    def __init__(self, description: str, shares_memory: bool = False) -> None:
         super().__init__()
         self.description = description
+        self.shares_memory = shares_memory
 
     def propagate(self, relevances: list[Tensor | None]) -> list[Tensor | None]:
         """Never lets relevance pass."""

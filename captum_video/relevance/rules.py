@@ -26,20 +26,15 @@ class Unit(ABC):
         x: the input.
         low: the smallest value that the input can take, laid over ``x``, or None.
         high: the largest, likewise.
-        bias: what is added to the units, broadcast over the output, or None; also when the rule
-            leaves biases aside, since it is part of ``output``.
-        output: the units' values before the activation if they were kept, bias included.
+        bias: what is added to the units, broadcast over the output, or None.
         absorbs: whether biases take their share of relevance.
-        fan_in: how many contributions a unit sums up, for the rounding to expect.
     """
 
     x: Tensor
     low: Tensor | None
     high: Tensor | None
     bias: Tensor | None
-    output: Tensor | None
     absorbs: bool
-    fan_in: int
 
     @abstractmethod
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -108,8 +103,6 @@ class Unit(ABC):
 class Rule(ABC):
     """A way to divide the relevance of units over their inputs."""
 
-    needs_output: bool = False
-
     @abstractmethod
     def propagate(self, unit: Unit, relevance: Tensor) -> Tensor:
         """Relevance at the unit's input.
@@ -149,11 +142,6 @@ class AlphaBeta(Rule):
                 f"got alpha={self.alpha} and beta={self.beta}"
             )
 
-    @property
-    def needs_output(self) -> bool:  # type: ignore[override]
-        """The negative part of a unit is what the positive part leaves of its output."""
-        return self.beta != 0
-
     def propagate(self, unit: Unit, relevance: Tensor) -> Tensor:
         """Divides relevance; see :meth:`Rule.propagate`."""
         above, below = unit.x, None
@@ -172,9 +160,15 @@ class AlphaBeta(Rule):
             to_positive = relevance / positive.masked_fill_(none_positive, 1)
             to_negative = None
         else:
-            negative = self._negative(unit, positive, bias)
-            rounding = 4 * torch.finfo(positive.dtype).eps * unit.fan_in**0.5
-            none_negative = negative >= -rounding * positive - _tiny(positive)
+            # summed up by itself: what the positive part leaves of the output would be rounding
+            # where there are no negative contributions
+            if below is None:
+                negative = unit.forward(above, unit.weight(-1))
+            else:
+                negative = unit.forward_pair(above, below, swapped=True)
+            if bias is not None:
+                negative += bias.clamp(max=0)
+            none_negative = negative >= -_tiny(negative)
             both = ~(none_positive | none_negative)
             to_positive = relevance * torch.where(both, self.alpha, 1.0).to(positive.dtype)
             to_positive = torch.where(none_positive, 0, to_positive / positive)
@@ -190,18 +184,6 @@ class AlphaBeta(Rule):
             spread = unit.spread(relevance, none_positive & none_negative)
             result = result if spread is None else result + spread
         return result
-
-    @staticmethod
-    def _negative(unit: Unit, positive: Tensor, bias: Tensor | None) -> Tensor:
-        """The sum of a unit's negative contributions, ``bias`` among them where it absorbs."""
-        output = unit.output
-        if output is None or output.dtype != positive.dtype:
-            output = unit.forward(unit.x, unit.weight())
-            if bias is not None:
-                output = output + bias
-        elif bias is None and unit.bias is not None:
-            output = output - unit.bias
-        return output - positive
 
     @staticmethod
     def _divide(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -89,6 +89,8 @@ class Settings:
         ranges = self.input_range
         if ranges is None:
             return None
+        if not isinstance(ranges, (tuple, list)):
+            raise ValueError(f"input_range must be a pair (low, high), got {ranges!r}")
         if count == 1 and not (len(ranges) == 1 and isinstance(ranges[0], (tuple, list))):
             return ranges  # type: ignore[return-value]
         if len(ranges) != count or not all(
@@ -152,6 +154,15 @@ class Context:
             raise ValueError(
                 f"rules: no weighted operation runs in {shown}, so the rule has no effect"
             )
+
+    def absorb_rest(
+        self, given: Iterable[Tensor | None], received: Iterable[Tensor | None]
+    ) -> None:
+        """Counts what an operation was given and its inputs did not receive."""
+        for sign, tensors in ((1, given), (-1, received)):
+            for tensor in tensors:
+                if tensor is not None:
+                    self.absorbed += sign * float(tensor.sum(dtype=torch.float64))
 
     def fold(self, norm: BatchNorm) -> BatchNorm:
         """One object for equal batch norms, so that weights folded with it are kept."""

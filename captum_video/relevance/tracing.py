@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -41,11 +42,15 @@ class Watch(TorchFunctionMode):
         if getattr(func, "__name__", "") == "__iter__":
             with self:
                 return iter(args[0].unbind(0))
+        if torch._C._functorch.maybe_current_level() is not None:
+            raise UnsupportedOperationError(["a function under torch.vmap or another torch.func"])
         before, self.running = self.running, True
         try:
             call = Call(func, args, kwargs, self._flow, self._context)
             if not call.tracked:
                 self._flow.check_constants(call.constants)
+                if call.mutated is not None:
+                    self._flow.preserve(call.mutated)
                 return func(*args, **kwargs)
             return self._recorded(call)
         finally:
@@ -71,7 +76,7 @@ class Watch(TorchFunctionMode):
             return find(call)
         if mutated in self._flow:
             producer = self._flow.producer(self._flow.value(mutated))
-            if isinstance(producer, Unsupported):
+            if isinstance(producer, Unsupported) and producer.shares_memory:
                 raise UnsupportedOperationError(
                     [producer.description, f"{call.name} on its result"]
                 )

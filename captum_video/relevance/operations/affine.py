@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captum_video.relevance.flow import Flow, Operation, Saved, vector_jacobian
+from captum_video.relevance.flow import Operation, Saved, vector_jacobian
 from captum_video.relevance.rules import Rule, Unit
 from captum_video.relevance.settings import BatchNorm, Context
 
@@ -19,17 +19,29 @@ class Affine(Operation, Unit):
     """``A(x; w) + b``: a recorded call that is also the unit which its rule sees."""
 
     def __init__(
-        self, context: Context, rule: Rule, x: Saved, weight: Tensor, bias: Tensor | None
+        self, context: Context, rule: Rule, x: Saved, weight: Saved, bias: Saved | None
     ) -> None:
         super().__init__()
         self._context = context
         self._rule = rule
         self._x = x
-        self._weight = weight
-        self._bias = bias
-        self._output: Saved | None = None
-        self.fold: BatchNorm | None = None
+        self._kept_weight = weight
+        self._kept_bias = bias
+        self._norm: BatchNorm | None = None
         self.absorbs = context.settings.bias == "absorb"
+
+    @property
+    def _weight(self) -> Tensor:
+        return self._kept_weight.tensor
+
+    @property
+    def fold(self) -> BatchNorm | None:
+        """The batch norm that follows, unless something else uses this output too."""
+        return self._norm if self.outputs[0].consumers == 1 else None
+
+    @fold.setter
+    def fold(self, norm: BatchNorm) -> None:
+        self._norm = norm
 
     @property
     def x(self) -> Tensor:  # type: ignore[override]
@@ -49,17 +61,14 @@ class Affine(Operation, Unit):
         return None if raw is None or raw.high is None else raw.high.to(self.x.dtype)
 
     @property
-    def output(self) -> Tensor | None:  # type: ignore[override]
-        """The kept output; a batch norm that is folded in is part of it."""
-        return None if self._output is None else self._output.tensor
-
-    @property
     def bias(self) -> Tensor | None:  # type: ignore[override]
         """The bias laid over the output, the folded batch norm's shift included."""
-        bias = None if self._bias is None else self._bias.detach().to(self.x.dtype)
-        if self.fold is not None:
-            shift = self.fold.shift.to(self.x.dtype)
-            bias = shift if bias is None else shift + bias * self.fold.scale.to(self.x.dtype)
+        dtype, fold, bias = self.x.dtype, self.fold, None
+        if self._kept_bias is not None:
+            bias = self._kept_bias.tensor.detach().to(dtype)
+        if fold is not None:
+            shift = fold.shift.to(dtype)
+            bias = shift if bias is None else shift + bias * fold.scale.to(dtype)
         return None if bias is None else bias.view(self.bias_shape())
 
     def ones(self) -> Tensor:
@@ -73,22 +82,6 @@ class Affine(Operation, Unit):
     def absorb(self, amount: Tensor) -> None:
         """Counts relevance that no input receives."""
         self._context.absorbed += float(amount.sum(dtype=torch.float64))
-
-    def finish(self, flow: Flow, result: object) -> None:
-        """Keeps the output where the rule wants it."""
-        self.keep_output(flow, result)
-
-    def keep_output(self, flow: Flow, result: object) -> None:
-        """Keeps ``result`` as the output if the rule needs one."""
-        if self._rule.needs_output and isinstance(result, Tensor):
-            self.forget_output()
-            self._output = flow.save(result)
-
-    def forget_output(self) -> None:
-        """Lets the rule compute the output again."""
-        if self._output is not None:
-            self._output.tensor = self._output.tensor.new_empty(0)
-        self._output = None
 
     def propagate(self, relevances: list[Tensor | None]) -> list[Tensor | None]:
         """Applies the rule."""
@@ -121,8 +114,8 @@ class Convolution(Affine):
         context: Context,
         rule: Rule,
         x: Saved,
-        weight: Tensor,
-        bias: Tensor | None,
+        weight: Saved,
+        bias: Saved | None,
         geometry: dict[str, list[int]],
         groups: int,
         transposed: bool,
@@ -131,10 +124,9 @@ class Convolution(Affine):
         self._geometry = geometry
         self._groups = groups
         self._transposed = transposed
-        self._extra = geometry.pop("extra", [0] * (weight.dim() - 2))
-        if x.tensor.dim() == weight.dim() - 1:
+        self._extra = geometry.pop("extra", [0] * (self._weight.dim() - 2))
+        if x.tensor.dim() == self._weight.dim() - 1:
             x.tensor = x.tensor.unsqueeze(0)
-        self.fan_in = weight[0].numel()
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """The convolution without bias."""
@@ -203,10 +195,9 @@ class Linear(Affine):
     """``x @ weight.T + bias`` over the last axis."""
 
     def __init__(
-        self, context: Context, rule: Rule, x: Saved, weight: Tensor, bias: Tensor | None
+        self, context: Context, rule: Rule, x: Saved, weight: Saved, bias: Saved | None
     ) -> None:
         super().__init__(context, rule, x, weight, bias)
-        self.fan_in = weight.shape[-1]
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """The product without bias."""
@@ -237,12 +228,11 @@ class Product(Affine):
         context: Context,
         rule: Rule,
         x: Saved,
-        weight: Tensor,
+        weight: Saved,
         function: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
         super().__init__(context, rule, x, weight, None)
         self._function = function
-        self.fan_in = max(weight.shape, default=1)
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """The product."""
@@ -250,7 +240,8 @@ class Product(Affine):
 
     def adjoint(self, gradient: Tensor, weight: Tensor) -> Tensor:
         """Its transpose, by autograd."""
-        return vector_jacobian(lambda x: self._function(x, weight), self.x, [gradient])
+        adjoint = vector_jacobian(lambda x: self._function(x, weight), self.x, [gradient])
+        return adjoint.contiguous()  # autograd may give an expanded view, which cannot be written
 
     def bias_shape(self) -> tuple[int, ...]:
         """There is no bias."""

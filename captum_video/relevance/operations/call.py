@@ -100,9 +100,15 @@ class Call:
                 return self.flow.save(tensor.clone())
         return self.flow.save(tensor)
 
+    def keep(self) -> None:
+        """Keeps the constants among the arguments for :meth:`pure`, should they be overwritten."""
+        for place, leaf in enumerate(self._leaves):
+            if isinstance(leaf, Tensor) and place not in self._places:
+                self._leaves[place] = self.save(leaf)
+
     def pure(self, tensors: list[Tensor]) -> Any:
         """The call without side effect, with ``tensors`` in place of the tracked ones."""
-        leaves = list(self._leaves)
+        leaves = [leaf.tensor if isinstance(leaf, Saved) else leaf for leaf in self._leaves]
         for place, tensor in zip(self._places, tensors, strict=True):
             leaves[place] = tensor
         args, kwargs = tree_unflatten(leaves, self._spec)
@@ -165,10 +171,10 @@ class Entry:
 
 
 def floating(result: object) -> Iterator[Tensor]:
-    """The floating-point tensors in a result, which alone can carry relevance."""
+    """The tensors in a result that can carry relevance: floating-point ones, also complex."""
     leaves, _ = tree_flatten(result)
     for leaf in leaves:
-        if isinstance(leaf, Tensor) and leaf.is_floating_point():
+        if isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex()):
             yield leaf
 
 

@@ -28,11 +28,19 @@ class Rearrange(Operation):
     """Moves, copies and drops: views, ``cat``, ``stack``, padding, indexing, ``where``.
 
     Each output is a copy of one input or a constant, so relevance goes back where the copy came
-    from: the adjoint of the call.
+    from: the adjoint of the call. What constants were given is counted as absorbed.
     """
 
-    def __init__(self, likes: list[Tensor], function: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        likes: list[Tensor],
+        function: Callable[..., object],
+        has_constants: bool,
+    ) -> None:
         super().__init__()
+        self._context = context
+        self._has_constants = has_constants
         self._likes = [_hollow(like) for like in likes]
         self._function = function
 
@@ -47,18 +55,22 @@ class Rearrange(Operation):
                 for o, r in zip(outputs, relevances, strict=True)
                 if r is not None
             ]
-            return list(
-                torch.autograd.grad(
-                    [o for o, _ in pairs], leaves, [r for _, r in pairs], allow_unused=True
-                )
+            given = torch.autograd.grad(
+                [o for o, _ in pairs], leaves, [r for _, r in pairs], allow_unused=True
             )
+        if self._has_constants:
+            self._context.absorb_rest(relevances, given)
+        return list(given)
 
 
 class Write(Operation):
     """``x[index] = value`` and ``copy_``: what was written takes its places' relevance."""
 
-    def __init__(self, index: object, writes_value: bool, keeps_old: bool) -> None:
+    def __init__(
+        self, context: Context, index: object, writes_value: bool, keeps_old: bool
+    ) -> None:
         super().__init__()
+        self._context = context
         self._index = index
         self._writes_value = writes_value
         self._keeps_old = keeps_old
@@ -75,7 +87,9 @@ class Write(Operation):
             given.append(left)
         if self._writes_value:
             there = relevance[self._index]  # type: ignore[index]
-            given.append(sum_to_shape(there, self.inputs[-1].shape))
+            given.append(_summed(there, self.inputs[-1].shape))
+        if not (self._writes_value and self._keeps_old):
+            self._context.absorb_rest(relevances, given)
         return given
 
 
@@ -135,6 +149,12 @@ class Larger(Operation):
         to_a = ((a > b) + 0.5 * (a == b)).to(relevance.dtype) * relevance
         shares = (to_a, relevance - to_a)
         return [sum_to_shape(s, v.shape) for s, v in zip(shares, self.inputs, strict=True)]
+
+
+def _summed(relevance: Tensor, shape: torch.Size) -> Tensor:
+    """Adds up the copies that a write made of its value, which may have more leading axes."""
+    extra = max(0, len(shape) - relevance.dim())
+    return sum_to_shape(relevance, shape[extra:]).view(shape)
 
 
 def _hollow(tensor: Tensor) -> Tensor:

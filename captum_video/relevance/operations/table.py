@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from captum_video.relevance.flow import Unsupported
 from captum_video.relevance.operations import weighted
@@ -17,8 +18,9 @@ Builder = Callable[[Call], "Entry | None"]
 
 _ACTIVATIONS = """
 abs atan celu clamp clamp_max clamp_min clip elu erf exp expm1 gelu hardshrink hardsigmoid hardswish
-hardtanh leaky_relu log log1p logsigmoid mish nan_to_num pow prelu reciprocal relu relu6 rrelu selu
-sigmoid silu softplus softshrink softsign sqrt rsqrt square tan tanh tanhshrink threshold cos sin
+hardtanh leaky_relu log log1p logsigmoid log_sigmoid mish nan_to_num pow prelu reciprocal relu relu6
+rrelu selu sigmoid silu softplus softshrink softsign sqrt rsqrt square tan tanh tanhshrink threshold
+_threshold cos sin
 """.split()
 
 _REARRANGEMENTS = """
@@ -30,6 +32,8 @@ roll rot90 select split split_with_sizes squeeze stack swapaxes swapdims t take 
 transpose tril triu type type_as unbind unflatten unfold unsqueeze view view_as vsplit vstack where
 """.split()
 
+_FILLING = frozenset("pad where masked_fill tril triu".split())
+
 _DROPOUTS = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split()
 
 _SUMS = "add add_ radd sub sub_ rsub subtract subtract_".split()
@@ -38,6 +42,8 @@ _FACTORS = """
 neg neg_ negative mul mul_ rmul multiply multiply_ div div_ truediv divide divide_ true_divide
 positive pos
 """.split()
+
+_LIKES = frozenset("to type_as expand_as view_as reshape_as".split())
 
 _NEUTRAL = frozenset(
     """
@@ -57,13 +63,16 @@ def find(call: Call) -> Entry | None:
         Its entry, one with an :class:`Unsupported` operation if no rule covers it, or None for a
         call whose result does not depend on the values of its arguments.
     """
-    if call.name in _NEUTRAL:
+    if call.name in _NEUTRAL or (call.name in _LIKES and not call.is_tracked(call.input)):
         return None
     builder = _TABLE.get(call.name)
     entry = None
     if builder is not None and call.kwargs.get("out") is None:
         entry = builder(call)
-    return entry or Entry(Unsupported(describe(call)), list(call.tracked))
+    if entry is None:
+        shares = call.name in ("detach", "detach_", "data")
+        entry = Entry(Unsupported(describe(call), shares), list(call.tracked))
+    return entry
 
 
 def describe(call: Call) -> str:
@@ -128,7 +137,7 @@ def _max_pool(call: Call) -> Entry | None:
     operation = MaxPool(
         call.save(x),
         kernel,
-        kernel if stride is None or stride == [] else per_axis(stride, rank),
+        kernel if stride is None or stride in ([], ()) else per_axis(stride, rank),
         per_axis(call.get(3, "padding", 0), rank),
         per_axis(call.get(4, "dilation", 1), rank),
     )
@@ -166,9 +175,10 @@ def _dropout(call: Call) -> Entry | None:
 
 
 def _rearrangement(call: Call) -> Entry | None:
-    if call.name == "where" and call.is_tracked(call.input):
-        return None
-    return Entry(Rearrange(list(call.tracked), call.pure), list(call.tracked), carries=True)
+    constants = call.name in _FILLING or any(t.is_floating_point() for t in call.constants)
+    call.keep()
+    operation = Rearrange(call.context, list(call.tracked), call.pure, constants)
+    return Entry(operation, list(call.tracked), carries=True)
 
 
 def _write(call: Call) -> Entry | None:
@@ -176,13 +186,14 @@ def _write(call: Call) -> Entry | None:
     target, index, value = call.args
     old, new = call.is_tracked(target), call.is_tracked(value)
     inputs = ([target] if old else []) + ([value] if new else [])
-    return Entry(Write(index, new, old), inputs)
+    index = tree_map(lambda i: i.clone() if isinstance(i, Tensor) else i, index)
+    return Entry(Write(call.context, index, new, old), inputs)
 
 
 def _copy(call: Call) -> Entry | None:
     """``x.copy_(value)`` forgets what ``x`` held."""
     value = call.args[1]
-    return Entry(Write(..., True, False), [value]) if call.is_tracked(value) else None
+    return Entry(Write(call.context, ..., True, False), [value]) if call.is_tracked(value) else None
 
 
 _NOTES = {

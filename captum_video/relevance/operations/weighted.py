@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_video.relevance.flow import Saved
 from captum_video.relevance.operations.affine import Affine, Convolution, Linear, Product
 from captum_video.relevance.operations.call import Call, Entry, modules_around
 from captum_video.relevance.operations.plain import Pass
@@ -47,8 +48,8 @@ def convolution(call: Call) -> Entry | None:
         call.context,
         _rule(call, x),
         call.save(x),
-        weight,
-        bias,
+        call.save(weight),
+        _kept(call, bias),
         geometry,
         call.get(6, "groups", 1),
         False,
@@ -72,8 +73,8 @@ def transposed_convolution(call: Call) -> Entry | None:
         call.context,
         _rule(call, x),
         call.save(x),
-        weight,
-        bias,
+        call.save(weight),
+        _kept(call, bias),
         geometry,
         call.get(6, "groups", 1),
         True,
@@ -86,7 +87,10 @@ def linear(call: Call) -> Entry | None:
     x, weight, bias = call.input, call.get(1, "weight"), call.get(2, "bias")
     if not call.is_tracked(x) or call.is_tracked(weight) or call.is_tracked(bias):
         return None
-    return Entry(Linear(call.context, _rule(call, x), call.save(x), weight, bias), [x])
+    return Entry(
+        Linear(call.context, _rule(call, x), call.save(x), call.save(weight), _kept(call, bias)),
+        [x],
+    )
 
 
 def product(call: Call) -> Entry | None:
@@ -109,7 +113,9 @@ def product(call: Call) -> Entry | None:
             result = torch.matmul(*pair)
         return result
 
-    return Entry(Product(call.context, _rule(call, x), call.save(x), weight, function), [x])
+    return Entry(
+        Product(call.context, _rule(call, x), call.save(x), call.save(weight), function), [x]
+    )
 
 
 def batch_norm(call: Call) -> Entry | None:
@@ -118,37 +124,27 @@ def batch_norm(call: Call) -> Entry | None:
     Relevance passes the norm unchanged in any case; folding makes the weighted operation before it
     divide by what left the norm.
     """
-    x, mean, variance = call.input, call.get(1, "running_mean"), call.get(2, "running_var")
-    weight, bias = call.get(3, "weight"), call.get(4, "bias")
+    x = call.input
+    names = ["running_mean", "running_var", "weight", "bias"]
+    if call.function is torch.batch_norm:
+        names = ["weight", "bias", "running_mean", "running_var"]
+    given = {name: call.get(place, name) for place, name in enumerate(names, start=1)}
+    mean, variance, weight, bias = (
+        given[n] for n in ("running_mean", "running_var", "weight", "bias")
+    )
+    eps = call.get(7, "eps", 1e-5)
     if call.get(5, "training", False) or mean is None or variance is None or len(call.tracked) != 1:
         return None
     value = call.flow.value(x)
     before = call.flow.producer(value)
-    operation: Pass = Pass()
     if isinstance(before, Affine) and before.can_fold(x) and value.consumers == 0:
-        norm = BatchNorm(mean, variance, weight, bias, call.get(7, "eps", 1e-5))
-        operation = _Folded(before, call.context.fold(norm))
-    return Entry(operation, [x], carries=True)
+        norm = BatchNorm(mean, variance, weight, bias, eps)
+        before.fold = call.context.fold(norm)
+    return Entry(Pass(), [x], carries=True)
 
 
-class _Folded(Pass):
-    """A batch norm folded into the weighted operation before it, as long as nothing else uses that."""
-
-    def __init__(self, before: Affine, norm: BatchNorm) -> None:
-        super().__init__()
-        self._before = before
-        before.fold = norm
-
-    def finish(self, flow: Any, result: object) -> None:
-        """Hands the output to the weighted operation in place of its own."""
-        self._before.keep_output(flow, result)
-
-    def propagate(self, relevances: list[Tensor | None]) -> list[Tensor | None]:
-        """Passes relevance; a second use of the weighted operation's output undoes the fold."""
-        if self.inputs[0].consumers > 1:
-            self._before.fold = None
-            self._before.forget_output()
-        return super().propagate(relevances)
+def _kept(call: Call, tensor: Tensor | None) -> Saved | None:
+    return None if tensor is None else call.save(tensor)
 
 
 def _rule(call: Call, x: Tensor) -> Rule:
