@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
@@ -115,6 +115,25 @@ def test_input_that_the_output_does_not_depend_on() -> None:
     assert result.parts[1].shape == y.shape
     assert result.parts[1].dtype == torch.float32
     assert not result.parts[1].any()
+
+
+def test_constants_may_be_made_by_any_means() -> None:
+    """Kernel building and weight norms need no rule, whatever they are made of."""
+    weight, x = normal(3, 4, seed=1), normal(2, 4)
+    made: list[Callable[[], Tensor]] = [
+        lambda: weight.softmax(1) * weight.cumsum(0),
+        lambda: torch.vmap(torch.sin)(weight),
+        lambda: torch.func.vmap(lambda row: row / row.norm())(weight),
+        lambda: torch.linalg.qr(weight.T).Q.T,
+        lambda: F.normalize(weight.detach()).data,
+        lambda: weight.clone().masked_fill_(weight > 0, 0.5).index_fill_(1, torch.tensor([0]), 1),
+        lambda: torch.from_numpy(weight.numpy() * 2),
+    ]
+    for make in made:
+        kernel = make()
+        result = explain(lambda v, make=make: F.linear(hidden(v), make()), x, alpha=2, beta=1)
+        expected = explain(lambda v, w=kernel: F.linear(hidden(v), w), x, alpha=2, beta=1)
+        assert_same(result.relevance, expected.relevance)
 
 
 class Twice(nn.Module):

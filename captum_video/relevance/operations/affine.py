@@ -236,7 +236,7 @@ class Product(Affine):
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """The product."""
-        return self._function(x, weight)
+        return self._function(x, weight).contiguous()
 
     def adjoint(self, gradient: Tensor, weight: Tensor) -> Tensor:
         """Its transpose, by autograd."""

@@ -1,0 +1,62 @@
+"""Draws the pictures of the README and the documentation: ``python docs/make_images.py``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import models
+from captum_video import DiscriminativeRelevance, normalized_range
+from captum_video.visualization import relevance_strip
+from models import demo
+from models.data.moving_digits import MovingDigits
+
+IMAGES = Path(__file__).parent / "images"
+NUMBER = 1  # of the clip: a digit that moves to the left
+
+
+def save_small(picture: Path, target: Path, width: int = 1400) -> None:
+    """Saves a picture at most ``width`` pixels wide, in a palette of 256 colours."""
+    image = Image.open(picture).convert("RGB")
+    if image.width > width:
+        height = round(image.height * width / image.width)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    image.quantize(256).save(target, optimize=True)
+
+
+def moving_digit(folder: Path) -> None:
+    """The split of a clip whose truth is known."""
+    model: Any = models.load("c3d_small")
+    info = model.info
+    sample = MovingDigits(NUMBER + 1, seed=20_000, split="validation")[NUMBER]
+    x: Tensor = info.normalize(sample.clip)[None]
+    ranges = normalized_range(info.mean, info.std)
+    method = DiscriminativeRelevance(model, input_range=ranges)
+    parts = method.decompose(x, target=sample.motion, internal_batch_size=8)
+    frames = (sample.clip.permute(1, 2, 3, 0) * 255).round().to(torch.uint8)
+    rows = {name: getattr(parts, name) for name in parts._fields}
+    title = f"evidence for {info.classes[sample.motion]!r}"
+    figure, _ = relevance_strip(frames, rows, indices=range(1, 16, 2), title=title)
+    figure.savefig(folder / "digit.png", dpi=110)
+    save_small(folder / "digit.png", IMAGES / "moving-digit.png")
+
+
+def real_clip(folder: Path) -> None:
+    """The strip that the demo writes."""
+    status = demo.main(["--output", str(folder / "demo")])
+    if status:
+        raise SystemExit(status)
+    (strip,) = (folder / "demo").glob("*/strip.png")
+    save_small(strip, IMAGES / "strip.png")
+
+
+if __name__ == "__main__":
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        moving_digit(Path(scratch))
+        real_clip(Path(scratch))

@@ -1,0 +1,199 @@
+"""Clips in which look and motion are independent: a digit that moves in one of nine ways.
+
+Every clip shows a handwritten digit, marked by a dark outline, over a still texture, in one of ten
+looks and one of nine motions, drawn independently. Still distractors (bars, rings, blobs, crosses)
+lie about, and three more *move* without meaning anything, so that a difference of frames alone does
+not find the digit. Both answers are kept, with the places of the digit and of what moves beside it.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from models.data._motion import MOTIONS, Pose, move, warp
+from models.data._sprites import CELLS, KINDS, ROUND, SPLITS, digit_bank, distractor_bank
+
+FRAMES = 16
+SIZE = (64, 64)
+LOOKS = tuple(f"digit {digit}" for digit in range(10))
+CLASSES = MOTIONS + LOOKS
+GROUPS = {"motion": range(len(MOTIONS)), "look": range(len(MOTIONS), len(CLASSES))}
+#: per-channel mean and standard deviation of the clips
+MEAN = (0.37, 0.37, 0.37)
+STD = (0.18, 0.18, 0.18)
+
+_DIGIT_SIZE = (19.0, 23.0)  # pixels, halfway through the clip
+_DIGIT_TILT = 15.0  # degrees either way, in the first frame
+_DIGIT_PLACE = 8.0  # pixels either way from the middle of the frame, halfway through the clip
+_DISTRACTOR_SIZE = (14.0, 22.0)
+_MOVING_DISTRACTORS = 3
+_DISTRACTOR_PLACE = 25.0
+
+
+class Sample(NamedTuple):
+    """One clip with its labels and the places of what moves in it.
+
+    Attributes:
+        clip: ``(3, T, H, W)`` float32 in [0, 1].
+        motion: index into ``MOTIONS``.
+        look: the digit, 0 to 9.
+        mask: ``(T, H, W)`` bool, the digit with its outline.
+        distractor_mask: ``(T, H, W)`` bool, what is seen of the moving distractors.
+    """
+
+    clip: Tensor
+    motion: int
+    look: int
+    mask: Tensor
+    distractor_mask: Tensor
+
+
+class MovingDigits(Dataset[Sample]):
+    """Procedural clips, ``(3, 16, 64, 64)``; sample ``i`` is a pure function of ``(seed, i)``.
+
+    The two splits draw on disjoint sets of digit images.
+
+    Args:
+        length: number of clips.
+        seed: chooses the clips; not negative.
+        split: ``"train"`` or ``"validation"``.
+
+    Attributes:
+        classes: names of the motions, then of the looks.
+        groups: for each question, ``"motion"`` and ``"look"``, its indices into ``classes``.
+
+    Raises:
+        ValueError: a negative length or seed, or an unknown split.
+    """
+
+    classes = CLASSES
+    groups = GROUPS
+
+    def __init__(self, length: int, seed: int = 0, split: str = "train") -> None:
+        if length < 0:
+            raise ValueError(f"length must not be negative, got {length}.")
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, got {seed}.")
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}.")
+        self.length = length
+        self.seed = seed
+        self.split = split
+
+    def __len__(self) -> int:
+        """The number of clips."""
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        """Draws one clip.
+
+        Args:
+            index: from 0 to ``len(self) - 1``; negative ones are refused, since a clip belongs to
+                its index and not to the length of the data set.
+
+        Returns:
+            The clip with its labels and masks.
+
+        Raises:
+            IndexError: the index is negative or not below the length.
+        """
+        rng, motion, look = self._begin(index)
+        return _draw(rng, motion, look, self.split)
+
+    def labels(self, index: int) -> tuple[int, int]:
+        """The motion and the look of a clip, without drawing it.
+
+        Args:
+            index: as for the clip.
+
+        Returns:
+            The indices of motion and look.
+
+        Raises:
+            IndexError: the index is negative or not below the length.
+        """
+        return self._begin(index)[1:]
+
+    def _begin(self, index: int) -> tuple[np.random.Generator, int, int]:
+        """The clip's source of randomness, and the labels, which are the first it gives."""
+        if not 0 <= index < self.length:
+            raise IndexError(
+                f"index must be from 0 to {self.length - 1}, got {index}."
+                if self.length
+                else f"The data set is empty, got index {index}."
+            )
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, index]))
+        return rng, int(rng.integers(len(MOTIONS))), int(rng.integers(len(LOOKS)))
+
+
+def _draw(rng: np.random.Generator, motion: int, look: int, split: str) -> Sample:
+    """The clip of a motion and a look; everything else comes from ``rng``."""
+    bank = digit_bank(split)
+    digit = bank.sprites[int(rng.choice(bank.by_class[look]))]
+    place = rng.uniform(-_DIGIT_PLACE, _DIGIT_PLACE, 2)
+    cell = rng.uniform(*_DIGIT_SIZE) / CELLS
+    tilt = np.deg2rad(rng.uniform(-_DIGIT_TILT, _DIGIT_TILT))
+    digit_pose = move(MOTIONS[motion], FRAMES, (place[0], place[1]), cell, tilt, rng)
+    movers = [_moving_distractor(rng, place) for _ in range(_MOVING_DISTRACTORS)]
+    still = [_distractor(rng, KINDS[rng.integers(len(KINDS))]) for _ in range(rng.integers(1, 3))]
+    still_poses = [
+        move("still", 1, tuple(rng.uniform(-_DISTRACTOR_PLACE, _DISTRACTOR_PLACE, 2)), *size, rng)
+        for _, size in still
+    ]
+    drawn = warp(
+        torch.stack([*(sprite for sprite, _ in still), *(sprite for sprite, _ in movers), digit]),
+        [*still_poses, *(pose for _, pose in movers), digit_pose],
+        SIZE,
+    )
+    clip = _background(rng)[:, None].repeat(1, FRAMES, 1, 1)
+    lengths = [1] * len(still) + [FRAMES] * (len(movers) + 1)
+    moving = torch.zeros(FRAMES, *SIZE, dtype=torch.bool)
+    mask = moving
+    for layer in drawn.split(lengths):
+        ink, cover = layer.unbind(1)
+        clip.mul_(1 - cover).addcmul_(ink, _colour(rng)[:, None])
+        moving = (moving | mask) & (cover <= 0.5)
+        mask = (cover > 0.5) & (len(layer) == FRAMES)
+    return Sample(clip.clamp_(0, 1), motion, look, mask, moving)
+
+
+def _moving_distractor(rng: np.random.Generator, digit: np.ndarray) -> tuple[Tensor, Pose]:
+    """A distractor that visibly moves, at the farthest from the digit of three random places."""
+    motion = MOTIONS[rng.integers(1, len(MOTIONS))]
+    turns = motion in ("clockwise", "counter-clockwise")
+    kinds = [kind for kind in KINDS if not (turns and kind in ROUND)]
+    sprite, (cell, angle) = _distractor(rng, kinds[rng.integers(len(kinds))])
+    places = rng.uniform(-_DISTRACTOR_PLACE, _DISTRACTOR_PLACE, (3, 2))
+    x, y = places[np.argmax(((places - digit) ** 2).sum(axis=1))]
+    return sprite, move(motion, FRAMES, (x, y), cell, angle, rng)
+
+
+def _distractor(rng: np.random.Generator, kind: str) -> tuple[Tensor, tuple[float, float]]:
+    """A sprite of a kind, with the size of its cell and its angle."""
+    variants = distractor_bank()[kind]
+    sprite = variants[int(rng.integers(len(variants)))]
+    return sprite, (rng.uniform(*_DISTRACTOR_SIZE) / CELLS, rng.uniform(0, 2 * np.pi))
+
+
+def _colour(rng: np.random.Generator) -> Tensor:
+    """A bright colour, ``(3, 1, 1)``."""
+    hue, saturation, value = rng.uniform([0, 0.25, 0.85], [1, 0.85, 1])
+    rgb = colorsys.hsv_to_rgb(hue, saturation, value)
+    return torch.tensor(rgb, dtype=torch.float32)[:, None, None]
+
+
+def _background(rng: np.random.Generator) -> Tensor:
+    """A still texture of middling brightness, ``(3, H, W)``: coarse clouds and fine grain."""
+    base = rng.uniform(0.25, 0.5, (3, 1, 1))
+    clouds = torch.from_numpy(rng.standard_normal((1, 3, 13, 13), dtype=np.float32))
+    clouds = F.interpolate(clouds, size=SIZE, mode="bilinear", align_corners=True)[0]
+    grain = torch.from_numpy(rng.standard_normal(SIZE, dtype=np.float32))
+    texture = torch.from_numpy(base).float() + 0.14 * clouds + 0.07 * grain
+    return texture.clamp(0, 1)

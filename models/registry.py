@@ -1,0 +1,123 @@
+"""Names of the bundled models, and how each is built and loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from captum_video._core.errors import close_matches
+from models.info import BundledModel, ModelInfo
+
+WEIGHTS = Path(__file__).parent / "weights"
+Builder = Callable[..., tuple[BundledModel, ModelInfo]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered model: its builder, and whether weights are bundled with the checkout."""
+
+    builder: Builder
+    bundled: bool
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(name: str, *, bundled: bool = False) -> Callable[[Builder], Builder]:
+    """Makes a builder known under a name.
+
+    Args:
+        name: the model's name.
+        bundled: whether the checkout brings its weights.
+
+    Returns:
+        A decorator for a function that takes options and returns the model and its info.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _ENTRIES:
+        raise ValueError(f"A model named {name!r} is registered already.")
+
+    def decorate(builder: Builder) -> Builder:
+        _ENTRIES[name] = Entry(builder, bundled)
+        return builder
+
+    return decorate
+
+
+def list_models(*, bundled: bool | None = None) -> list[str]:
+    """The names of the models.
+
+    Args:
+        bundled: only those whose weights the checkout brings, or only those without; ``None`` for
+            all.
+
+    Returns:
+        The names in alphabetical order.
+    """
+    return sorted(n for n, e in _ENTRIES.items() if bundled is None or e.bundled == bundled)
+
+
+def build(name: str, **options: Any) -> BundledModel:
+    """An untrained model, in training mode, with freshly drawn weights.
+
+    Args:
+        name: one of ``list_models()``.
+        options: what the model's builder takes, such as ``classes``.
+
+    Returns:
+        The model; its facts are in ``model.info``.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    return _with_info(*_entry(name).builder(**options))
+
+
+def load(name: str) -> BundledModel:
+    """A trained model, in evaluation mode, on the CPU.
+
+    Args:
+        name: one of ``list_models(bundled=True)``.
+
+    Returns:
+        The model with the bundled weights; ``model.info`` has its score on fresh clips.
+
+    Raises:
+        ValueError: there is no such model.
+        FileNotFoundError: the checkout has no weights for it.
+    """
+    entry = _entry(name)
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        cure = (
+            f"train it with: python -m models.train {name}"
+            if entry.bundled
+            else f"with weights come: {', '.join(list_models(bundled=True))}; "
+            f"models.build({name!r}) gives the untrained model"
+        )
+        raise FileNotFoundError(f"There are no weights for {name!r} at {path}: {cure}.")
+    model, info = entry.builder()
+    with safe_open(path, framework="pt") as file:
+        model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        score = json.loads(file.metadata()["score"])
+    return _with_info(model, replace(info, score=score)).eval()
+
+
+def _entry(name: str) -> Entry:
+    """The registered model of that name, or an error with close matches."""
+    if name not in _ENTRIES:
+        raise ValueError(f"There is no model {name!r}. {close_matches(name, list_models())}")
+    return _ENTRIES[name]
+
+
+def _with_info(model: BundledModel, info: ModelInfo) -> BundledModel:
+    """The model, carrying its facts."""
+    model.info = info
+    return model

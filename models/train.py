@@ -1,0 +1,140 @@
+"""Trains a bundled model: ``python -m models.train NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from captum_video._core.errors import close_matches
+from models import build
+from models.registry import WEIGHTS
+from models.training.card import publish
+from models.training.loop import SCORE_SEED, Interrupted, accuracy, fit
+from models.training.memory import keep_freed_memory
+from models.training.recipes import RECIPES, Recipe
+from models.training.run import Run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: the command line, without the program's name.
+
+    Returns:
+        The exit code: 0, 2 for bad arguments, 130 when interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        run = _prepare(options)
+        fit(run, show_progress=not options.quiet)
+        score = accuracy(run, run.seed + SCORE_SEED, run.recipe.score_clips)
+        weights, card = publish(run, options.output, _command(options), score)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 130
+    print(", ".join(f"{group} {value:.1%}" for group, value in score.items()))
+    print(f"wrote {weights} and {card}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
+    parser.add_argument("name", help=f"the model: {', '.join(RECIPES)}")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, clips and dropout")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument("--steps", type=int, help="optimiser steps")
+    parser.add_argument("--batch-size", type=int, help="clips in a step")
+    parser.add_argument("--lr", type=float, help="highest learning rate")
+    parser.add_argument("--patience", type=int, help="validations without gain before stopping")
+    parser.add_argument(
+        "--amp",
+        action=argparse.BooleanOptionalAction,
+        help="mixed precision; on by default where it helps, which is on CUDA",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw clips")
+    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder of weights and card")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="file that keeps the run (default: runs/NAME/checkpoint.pt)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _prepare(options: argparse.Namespace) -> Run:
+    """The run that the options describe."""
+    if options.name not in RECIPES:
+        raise ValueError(
+            f"There is no recipe for {options.name!r}. {close_matches(options.name, RECIPES)}"
+        )
+    recipe = _recipe(RECIPES[options.name], options)
+    if options.seed < 0:
+        raise ValueError(f"--seed must not be negative, got {options.seed}.")
+    if options.workers < 0:
+        raise ValueError(f"--workers must not be negative, got {options.workers}.")
+    device = _device(options.device)
+    if options.amp and device.type != "cuda":
+        raise ValueError(f"--amp helps on CUDA only, and the device is {device}.")
+    checkpoint = options.checkpoint or Path("runs") / options.name / "checkpoint.pt"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = build(options.name)
+    amp = device.type == "cuda" if options.amp is None else options.amp
+    run = Run(model, recipe, options.seed, device, checkpoint, options.workers, amp)
+    if options.resume:
+        run.resume()
+    else:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        run.log.unlink(missing_ok=True)
+    return run
+
+
+def _recipe(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """The recipe with what the options change."""
+    changes = {
+        key: value
+        for key in ("steps", "batch_size", "lr", "patience")
+        if (value := getattr(options, key)) is not None
+    }
+    for key, value in changes.items():
+        if value <= 0:
+            raise ValueError(f"--{key.replace('_', '-')} must be positive, got {value}.")
+    return replace(recipe, **changes)
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name, if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name!r} is not available: {reason}") from error
+    return device
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command line that repeats the run: what made a difference, and no paths."""
+    parts = ["python -m models.train", options.name, f"--seed {options.seed}"]
+    for key in ("steps", "batch_size", "lr", "patience"):
+        if (value := getattr(options, key)) is not None:
+            parts.append(f"--{key.replace('_', '-')} {value}")
+    if options.amp is False and torch.cuda.is_available():
+        parts.append("--no-amp")
+    return " ".join(parts)
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""How each bundled model is trained: its data and its hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from models.data.moving_digits import MovingDigits
+
+#: takes length, seed and split ("train" or "validation"); samples are named tuples with a ``clip``
+#: and one class index for each of the model's groups
+DataFactory = Callable[[int, int, str], Dataset[Any]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the training loop needs to know beside the model.
+
+    Attributes:
+        data: makes the data set of a split.
+        data_note: one sentence about the data, for the card.
+        steps: optimiser steps.
+        batch_size: clips in a step.
+        lr: the highest learning rate; it rises over ``warmup`` and falls along a cosine to zero.
+        weight_decay: AdamW's.
+        warmup: share of the steps over which the learning rate rises.
+        clip_norm: the gradient's largest norm.
+        eval_every: steps from one validation to the next.
+        eval_clips: clips in a validation.
+        patience: validations without a better score after which training stops.
+        score_clips: fresh clips behind the score on the card.
+        tolerance: by how much the score may differ when training is repeated elsewhere.
+    """
+
+    data: DataFactory
+    data_note: str
+    steps: int
+    batch_size: int
+    lr: float
+    weight_decay: float = 1e-4
+    warmup: float = 0.1
+    clip_norm: float = 5.0
+    eval_every: int = 250
+    eval_clips: int = 500
+    patience: int = 8
+    score_clips: int = 2000
+    tolerance: float = 0.02
+
+
+_MOVING_DIGITS_NOTE = (
+    "Procedural clips of `models.data.MovingDigits`: a handwritten digit (scikit-learn's "
+    "`load_digits`; training and validation use disjoint digit images) moves in one of nine ways "
+    "over a still texture, among still distractors and three that move."
+)
+
+RECIPES: dict[str, Recipe] = {
+    "c3d_small": Recipe(
+        data=MovingDigits, data_note=_MOVING_DIGITS_NOTE, steps=2400, batch_size=32, lr=1e-3
+    ),
+}

@@ -1,0 +1,130 @@
+"""A training run as it stands, and the file that keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_video._core.files import written_whole
+from models._files import read_tensors
+from models.info import BundledModel, ModelInfo
+from models.training.recipes import Recipe
+
+
+@dataclass
+class Progress:
+    """Where a training run stands.
+
+    Attributes:
+        step: steps done.
+        seconds: time spent, over all resumptions.
+        best: the best validation score so far, the lowest of the questions' accuracies.
+        best_step: the step of that validation.
+        stale: validations since.
+        stopped: whether early stopping ended the run.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    best_step: int = 0
+    stale: int = 0
+    stopped: bool = False
+
+
+@dataclass
+class Run:
+    """One training run: the model, its optimiser, where it stands and where it is kept.
+
+    Attributes:
+        model: the model, with ``info``.
+        recipe: its hyper-parameters.
+        seed: makes weights, clips and dropout.
+        device: where to train.
+        checkpoint: the file that keeps the run; ``log.jsonl`` beside it gets every validation.
+        workers: processes that draw clips.
+        amp: mixed precision (CUDA only).
+        progress: where the run stands.
+        best_state: the weights of the best validation.
+    """
+
+    model: BundledModel
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    checkpoint: Path
+    workers: int = 1
+    amp: bool = False
+    progress: Progress = field(default_factory=Progress)
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device).to(memory_format=torch.channels_last_3d)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's facts."""
+        return self.model.info
+
+    @property
+    def log(self) -> Path:
+        """The file that gets a line with each validation."""
+        return self.checkpoint.parent / "log.jsonl"
+
+    def plan(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to be continued."""
+        settings = asdict(self.recipe)
+        del settings["data"], settings["data_note"], settings["tolerance"]
+        return {"name": self.info.name, "seed": self.seed, "amp": self.amp, **settings}
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        state = {
+            "plan": self.plan(),
+            "progress": asdict(self.progress),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best_state": self.best_state,
+        }
+        with written_whole(self.checkpoint) as path:
+            torch.save(state, path)
+
+    def resume(self) -> None:
+        """Continues from the checkpoint.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            ValueError: the checkpoint cannot be read, or is of a run with other settings.
+        """
+        if not self.checkpoint.is_file():
+            raise FileNotFoundError(
+                f"There is no checkpoint at {self.checkpoint} to resume from; "
+                "leave out --resume to start a new run."
+            )
+        state = read_tensors(self.checkpoint, self.device)
+        if "plan" not in state:
+            raise ValueError(f"{self.checkpoint} is no checkpoint of a training run.")
+        plan = self.plan()
+        other = [
+            f"{key} was {state['plan'].get(key)!r}, now {value!r}"
+            for key, value in plan.items()
+            if state["plan"].get(key) != value
+        ]
+        if other:
+            raise ValueError(
+                f"The checkpoint {self.checkpoint} is of another run: {', '.join(other)}."
+            )
+        self.progress = Progress(**state["progress"])
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best_state = state["best_state"]
