@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captum_video.relevance.flow import sum_to_shape
+
 
 class Unit(ABC):
     """A weighted operation with its input, as a rule sees it.
@@ -155,44 +157,59 @@ class AlphaBeta(Rule):
         if bias is not None:
             positive += bias.clamp(min=0)
         none_positive = positive <= _tiny(positive)
-        if self.beta == 0 and not bool((none_positive & (relevance != 0)).any()):
+        active = relevance != 0
+        if self.beta == 0 and not bool((none_positive & active).any()):
             # relevance is 0 wherever the denominator is, so that any divisor will do there
-            to_positive = relevance / positive.masked_fill_(none_positive, 1)
-            to_negative = None
+            shares = [relevance / positive.masked_fill_(none_positive, 1)]
+            lost = None
         else:
             # summed up by itself: what the positive part leaves of the output would be rounding
             # where there are no negative contributions
-            if below is None:
-                negative = unit.forward(above, unit.weight(-1))
-            else:
-                negative = unit.forward_pair(above, below, swapped=True)
-            if bias is not None:
-                negative += bias.clamp(max=0)
+            negative = self._negative(unit, above, below, bias)
             none_negative = negative >= -_tiny(negative)
-            both = ~(none_positive | none_negative)
-            to_positive = relevance * torch.where(both, self.alpha, 1.0).to(positive.dtype)
-            to_positive = torch.where(none_positive, 0, to_positive / positive)
-            to_negative = relevance * torch.where(both, -self.beta, 1.0).to(positive.dtype)
-            to_negative = torch.where(none_negative, 0, to_negative / negative)
-        result = self._divide(unit, above, below, to_positive, 1)
+            one_sided = none_positive | none_negative
+            if bool((one_sided & active).any()):
+                for_positive = torch.where(one_sided, 1.0, self.alpha).to(relevance.dtype)
+                for_negative = torch.where(one_sided, 1.0, -self.beta).to(relevance.dtype)
+                shares = [
+                    torch.where(none_positive, 0, for_positive * relevance / positive),
+                    torch.where(none_negative, 0, for_negative * relevance / negative),
+                ]
+                lost = none_positive & none_negative
+            else:
+                shares = [
+                    (relevance * self.alpha).div_(positive.masked_fill_(none_positive, 1)),
+                    (relevance * -self.beta).div_(negative.masked_fill_(none_negative, 1)),
+                ]
+                lost = None
         if bias is not None:
-            unit.absorb(to_positive * bias.clamp(min=0))
-        if to_negative is not None:
-            result += self._divide(unit, above, below, to_negative, -1)
-            if bias is not None:
-                unit.absorb(to_negative * bias.clamp(max=0))
-            spread = unit.spread(relevance, none_positive & none_negative)
-            result = result if spread is None else result + spread
-        return result
+            for share, part in zip(shares, (bias.clamp(min=0), bias.clamp(max=0)), strict=False):
+                unit.absorb(sum_to_shape(share, part.shape) * part)
+        result = self._divide(unit, above, below, shares)
+        spread = None if lost is None else unit.spread(relevance, lost)
+        return result if spread is None else result + spread
 
     @staticmethod
-    def _divide(
-        unit: Unit, above: Tensor, below: Tensor | None, share: Tensor, sign: int
-    ) -> Tensor:
-        """The contributions of one sign, each times its unit's share."""
+    def _negative(unit: Unit, above: Tensor, below: Tensor | None, bias: Tensor | None) -> Tensor:
+        """The sum of each unit's negative contributions, ``bias`` among them where it absorbs."""
         if below is None:
-            return unit.adjoint(share, unit.weight(sign)).mul_(above)
-        to_above, to_below = unit.adjoint_pair(share, swapped=sign < 0)
+            negative = unit.forward(above, unit.weight(-1))
+        else:
+            negative = unit.forward_pair(above, below, swapped=True)
+        return negative if bias is None else negative.add_(bias.clamp(max=0))
+
+    @staticmethod
+    def _divide(unit: Unit, above: Tensor, below: Tensor | None, shares: list[Tensor]) -> Tensor:
+        """The contributions, positive and then negative ones, each times its unit's share."""
+        if below is None:
+            result = unit.adjoint(shares[0], unit.weight(1))
+            for share in shares[1:]:
+                result += unit.adjoint(share, unit.weight(-1))
+            return result.mul_(above)
+        to_above, to_below = unit.adjoint_pair(shares[0])
+        for share in shares[1:]:
+            more_above, more_below = unit.adjoint_pair(share, swapped=True)
+            to_above, to_below = to_above + more_above, to_below + more_below
         return to_above.mul(above).add_(to_below * below)
 
 

@@ -43,7 +43,8 @@ class Watch(TorchFunctionMode):
             with self:
                 return iter(args[0].unbind(0))
         if torch._C._functorch.maybe_current_level() is not None:
-            raise UnsupportedOperationError(["a function under torch.vmap or another torch.func"])
+            self._check_unwrapped((args, kwargs))
+            return func(*args, **kwargs)
         before, self.running = self.running, True
         try:
             call = Call(func, args, kwargs, self._flow, self._context)
@@ -55,6 +56,18 @@ class Watch(TorchFunctionMode):
             return self._recorded(call)
         finally:
             self.running = before
+
+    def _check_unwrapped(self, arguments: object) -> None:
+        """Refuses tracked tensors inside ``torch.vmap`` and its like, which wrap them."""
+        for leaf in tree_leaves(arguments):
+            while isinstance(leaf, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(
+                leaf
+            ):
+                leaf = torch._C._functorch.get_unwrapped(leaf)
+            if isinstance(leaf, Tensor) and leaf in self._flow:
+                raise UnsupportedOperationError(
+                    ["a function under torch.vmap or another torch.func"]
+                )
 
     def _recorded(self, call: Call) -> Any:
         """Runs a call with tracked arguments; its operation reads them first."""
