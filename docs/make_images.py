@@ -21,12 +21,12 @@ NUMBER = 1  # of the clip: a digit that moves to the left
 
 
 def save_small(picture: Path, target: Path, width: int = 1400) -> None:
-    """Saves a picture at most ``width`` pixels wide, in a palette of 256 colours."""
+    """Saves a picture at most ``width`` pixels wide."""
     image = Image.open(picture).convert("RGB")
     if image.width > width:
         height = round(image.height * width / image.width)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
-    image.quantize(256).save(target, optimize=True)
+    image.save(target, optimize=True)
 
 
 def moving_digit(folder: Path) -> None:

@@ -143,9 +143,13 @@ def test_by_hand(
     assert_same(relevance("uniform"), torch.tensor([uniform_shares], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_terms_that_cancel_but_for_rounding_share_equally(dtype: torch.dtype) -> None:
-    x = torch.tensor([[0.1, 0.2, -0.3]], dtype=dtype)
+def test_terms_that_cancel_but_for_rounding_share_equally(dtype: torch.dtype, scale: float) -> None:
+    apart = torch.tensor([[3.0, -1.0]], dtype=dtype) * scale
+    result = explain(lambda v: hidden(v).sum(1), apart, seed=[4])
+    assert_same(result.relevance, torch.tensor([[6.0, -2.0]], dtype=dtype), 1e-6)
+    x = torch.tensor([[0.1, 0.2, -0.3]], dtype=dtype) * scale
     result = explain(lambda v: hidden(v).sum(1), x, seed=[3])
     assert result.relevance.tolist() == [[1, 1, 1]]
 

@@ -128,6 +128,19 @@ POOLS: dict[str, tuple[Callable[..., Tensor], tuple[int, ...], dict[str, Any]]] 
             "ceil_mode": True,
         },
     ),
+    "1d with gaps": (F.max_pool1d, (2, 2, 9), {"kernel_size": 2, "stride": 3}),
+    "1d tiles that start outside": (
+        F.max_pool1d,
+        (2, 2, 7),
+        {"kernel_size": 5, "stride": 5, "padding": 1},
+    ),
+    "2d tiles that reach over each other": (
+        F.max_pool2d,
+        (2, 2, 6, 7),
+        {"kernel_size": 2, "stride": 2, "dilation": (2, 1)},
+    ),
+    "2d tiles, ceil": (F.max_pool2d, (2, 2, 5, 4), {"kernel_size": 2, "ceil_mode": True}),
+    "3d tiles, unbatched": (F.max_pool3d, (2, 4, 5, 4), {"kernel_size": 2}),
     "3d unbatched": (F.max_pool3d, (2, 4, 4, 5), {"kernel_size": 2, "stride": 1}),
     "2d by torch": (torch.max_pool2d, (1, 2, 5, 6), {"kernel_size": 2, "stride": ()}),
 }
