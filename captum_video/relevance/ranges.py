@@ -65,8 +65,9 @@ def raw_value(x: Tensor, input_range: InputRange | None, name: str) -> Raw:
         raise ValueError(f"input_range must be finite, got {input_range!r}")
     if not bool((low < high).all()):
         raise ValueError(f"input_range must have low < high everywhere, got {input_range!r}")
-    # the caller's normalisation rounds; what it rounds over the edge is not worth a word
-    slack = 16 * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs()).amax()
+    # the caller's normalisation rounds, mostly in single precision; that is not worth a word
+    rounding = 16 * max(torch.finfo(dtype).eps for dtype in (x.dtype, torch.float32))
+    slack = rounding * torch.maximum(low.abs(), high.abs()).amax()
     if bool((x < low - slack).any()) or bool((x > high + slack).any()):
         warnings.warn(
             f"{name} reaches from {x.min().item():.6g} to {x.max().item():.6g}, outside input_range "

@@ -209,6 +209,18 @@ def test_output_that_others_use_is_not_folded(name: str, alpha: int) -> None:
     assert result.absorbed == pytest.approx(expected.absorbed)
 
 
+def test_output_of_the_model_is_not_folded_into_a_norm_beside_it() -> None:
+    net, rules = Net(lambda n, x: x), {"first": AlphaBeta(2, 1)}
+
+    def with_statistics(x: Tensor) -> Tensor:
+        y: Tensor = net.conv(x)
+        net.norm(y).mean()
+        return y
+
+    result = explain(with_statistics, normal(2, 2, 6), rules=rules)
+    assert_same(result.relevance, explain(net.conv, normal(2, 2, 6), rules=rules).relevance)
+
+
 def test_one_convolution_called_twice_folds_each_norm() -> None:
     x, rules = normal(2, 2, 6), {"first": AlphaBeta(2, 1)}
     net = Net(lambda n, x: n.norm(n.conv(x)) + n.other(n.conv(x)) + n.conv(x))
