@@ -104,6 +104,9 @@ def record(
             ["the model's output does not depend on its inputs through torch functions"]
         )
     at_output = flow.value(output)
+    at_output.consumers += (
+        1  # the caller: an output that a norm reads as well is not folded into it
+    )
     flow.check_path(at_output)
     context.check_used()
     return Recording(output, context, flow, at_output, values, [t.dtype for t in entries])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import resource
+from pathlib import Path
 
 import psutil
 import torch
@@ -23,7 +23,9 @@ def _peak(size: int | None, pipe: multiprocessing.connection.Connection) -> None
     DiscriminativeRelevance(net, input_range=(0, 1)).decompose(
         x, target=0, internal_batch_size=size
     )
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before)
+    status = Path("/proc/self/status").read_text()
+    peak = float(status.split("VmHWM:")[1].split()[0]) / 2**10  # of this process, not its parent
+    pipe.send(peak - before)
 
 
 def main() -> None:

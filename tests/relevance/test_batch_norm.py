@@ -124,6 +124,15 @@ def test_behind_other_layers_it_passes_everything() -> None:
         assert result.absorbed == pytest.approx(alone.absorbed)
 
 
+def test_channels_of_an_example_without_batch_are_not_those_of_a_norm() -> None:
+    """Behind an unbatched convolution a norm takes axis 1 for its channels, which is time."""
+    x, norm, conv = normal(2, 5), randomise(nn.BatchNorm1d(3)), randomise(nn.Conv1d(2, 3, 3))
+    rules = {"first": AlphaBeta(2, 1)}
+    result = explain(nn.Sequential(conv, norm), x, rules=rules)
+    alone = explain(conv, x, rules=rules, seed=result.seed)
+    assert_same(result.relevance, alone.relevance)
+
+
 class Net(nn.Module):
     """Calls that share a convolution or its output."""
 
