@@ -22,7 +22,8 @@ class ModelInfo:
         mean: what each channel has subtracted, on clips in [0, 1]; not part of the model.
         std: what each channel is divided by, after that.
         layer: the dotted name of a sensible layer for Grad-CAM.
-        score: for each question, the share of right answers on fresh clips; ``None`` if untrained.
+        score: what the card says of fresh clips, such as the share of right answers to each
+            question; ``None`` if untrained.
     """
 
     name: str

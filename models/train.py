@@ -14,7 +14,7 @@ from captum_video._core.errors import close_matches
 from models import build
 from models.registry import WEIGHTS
 from models.training.card import publish
-from models.training.loop import SCORE_SEED, Interrupted, accuracy, fit
+from models.training.loop import SCORE_SEED, Interrupted, evaluate, fit
 from models.training.memory import keep_freed_memory
 from models.training.recipes import RECIPES, Recipe
 from models.training.run import Run
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run = _prepare(options)
         fit(run, show_progress=not options.quiet)
-        score = accuracy(run, run.seed + SCORE_SEED, run.recipe.score_clips)
+        score = evaluate(run, run.seed + SCORE_SEED, run.recipe.score_clips)
         weights, card = publish(run, options.output, _command(options), score)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return 130
-    print(", ".join(f"{group} {value:.1%}" for group, value in score.items()))
+    print(run.recipe.task.summary(score))
     print(f"wrote {weights} and {card}")
     return 0
 

@@ -21,7 +21,7 @@ def publish(run: Run, folder: Path, command: str, score: Mapping[str, float]) ->
         run: the finished run.
         folder: where to write.
         command: the command that repeats the run.
-        score: for each question, the share of right answers on fresh clips.
+        score: what the recipe's task measured on fresh clips.
 
     Returns:
         The paths of the weights and of the card.
@@ -48,10 +48,6 @@ def _card(run: Run, command: str, score: Mapping[str, float]) -> str:
     """The card's text, in Markdown."""
     recipe, progress = run.recipe, run.progress
     count = sum(parameter.numel() for parameter in run.model.parameters())
-    rows = "\n".join(
-        f"| {group} | {len(run.info.groups[group])} | {value:.1%} |"
-        for group, value in score.items()
-    )
     place = run.device.type
     if place == "cpu":
         place += f" with {torch.get_num_threads()} thread(s)"
@@ -60,13 +56,13 @@ def _card(run: Run, command: str, score: Mapping[str, float]) -> str:
     notes = [
         f"Seed: {run.seed}. Repeating the command on one machine with the same number of threads "
         "gives the same weights; elsewhere sums round differently, and each score may differ by "
-        f"up to {recipe.tolerance:.0%}.",
+        f"up to {recipe.task.tolerance_note(recipe.tolerance)}.",
         f"Data: {recipe.data_note}",
         f"Recipe: AdamW, {recipe.steps} steps of {recipe.batch_size} clips, learning rate "
         f"{recipe.lr:g} with linear warm-up and cosine decay, weight decay "
-        f"{recipe.weight_decay:g}, {precision}; cross-entropy summed over the questions.",
+        f"{recipe.weight_decay:g}, {precision}; {recipe.task.loss_note}.",
         f"The run {end} after {progress.step} steps; the weights are those of step "
-        f"{progress.best_step}, the best by the lowest of the questions' validation accuracies.",
+        f"{progress.best_step}, the best by {recipe.task.merit_note}.",
         f"Time: {progress.seconds / 60:.0f} minutes on {place}, torch {torch.__version__}.",
     ]
     listed = "\n".join(
@@ -80,11 +76,7 @@ normalised with mean {run.info.mean} and standard deviation {run.info.std}.
 
 ## Score
 
-Share of right answers on {recipe.score_clips} fresh clips of the validation split:
-
-| question | classes | right |
-|---|---|---|
-{rows}
+{recipe.task.table(run.info, score, recipe.score_clips)}
 
 ## How it was made
 

@@ -13,7 +13,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -76,8 +75,8 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
     run.model.load_state_dict(run.best_state)
 
 
-def accuracy(run: Run, seed: int, clips: int) -> dict[str, float]:
-    """The share of right answers to each question on fresh clips of the validation split.
+def evaluate(run: Run, seed: int, clips: int) -> dict[str, float]:
+    """Scores the model on fresh clips of the validation split.
 
     Args:
         run: the run, for its model, data and device.
@@ -85,22 +84,18 @@ def accuracy(run: Run, seed: int, clips: int) -> dict[str, float]:
         clips: how many.
 
     Returns:
-        For each of the model's groups, a number from 0 to 1.
+        What the recipe's task measures, by name.
     """
     data = run.recipe.data(clips, seed, "validation")
     training = run.model.training
     run.model.eval()
-    right = dict.fromkeys(run.info.groups, 0)
+    loader = _loader(run, data, range(0, clips))
     try:
-        for batch in _loader(run, data, range(0, clips)):
-            with torch.no_grad():
-                scores = run.model(_input(run, batch.clip))
-            for group, outputs in run.info.groups.items():
-                answer = scores[:, outputs.start : outputs.stop].argmax(1).cpu()
-                right[group] += int((answer == getattr(batch, group)).sum())
+        with torch.no_grad():
+            batches = ((_input(run, batch.clip), batch) for batch in loader)
+            return run.recipe.task.evaluate(run.model, batches)
     finally:
         run.model.train(training)
-    return {group: count / clips for group, count in right.items()}
 
 
 def _train_step(run: Run, batch: Any) -> float:
@@ -111,16 +106,7 @@ def _train_step(run: Run, batch: Any) -> float:
     run.model.train()
     run.optimiser.zero_grad(set_to_none=True)
     with torch.autocast(run.device.type, enabled=run.amp):
-        scores = run.model(_input(run, batch.clip))
-        loss = torch.stack(
-            [
-                F.cross_entropy(
-                    scores[:, outputs.start : outputs.stop].float(),
-                    getattr(batch, group).to(run.device),
-                )
-                for group, outputs in run.info.groups.items()
-            ]
-        ).sum()
+        loss = run.recipe.task.loss(run.model, _input(run, batch.clip), batch)
     run.scaler.scale(loss).backward()
     run.scaler.unscale_(run.optimiser)
     nn.utils.clip_grad_norm_(run.model.parameters(), run.recipe.clip_norm)
@@ -140,10 +126,10 @@ def _learning_rate(recipe: Recipe, step: int) -> float:
 def _validate(run: Run, loss: float, bar: tqdm) -> None:
     """Scores the model, keeps it if it is the best so far, and logs one line."""
     progress = run.progress
-    scores = accuracy(run, run.seed + VALIDATION_SEED, run.recipe.eval_clips)
-    score = min(scores.values())
-    if score > progress.best:
-        progress.best, progress.best_step, progress.stale = score, progress.step, 0
+    scores = evaluate(run, run.seed + VALIDATION_SEED, run.recipe.eval_clips)
+    merit = run.recipe.task.merit(scores)
+    if merit > progress.best:
+        progress.best, progress.best_step, progress.stale = merit, progress.step, 0
         run.best_state = {key: value.clone() for key, value in run.model.state_dict().items()}
     else:
         progress.stale += 1

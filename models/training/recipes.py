@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from models.data.moving_digits import MovingDigits
+from models.training.task import Classification, Task
 
 #: takes length, seed and split ("train" or "validation"); samples are named tuples with a ``clip``
-#: and one class index for each of the model's groups
+#: and what the recipe's task needs, such as one class index for each of the model's groups
 DataFactory = Callable[[int, int, str], Dataset[Any]]
 
 
@@ -33,6 +34,7 @@ class Recipe:
         patience: validations without a better score after which training stops.
         score_clips: fresh clips behind the score on the card.
         tolerance: by how much the score may differ when training is repeated elsewhere.
+        task: the loss and the scores.
     """
 
     data: DataFactory
@@ -48,6 +50,7 @@ class Recipe:
     patience: int = 8
     score_clips: int = 2000
     tolerance: float = 0.02
+    task: Task = field(default_factory=Classification)
 
 
 _MOVING_DIGITS_NOTE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class Progress:
     Attributes:
         step: steps done.
         seconds: time spent, over all resumptions.
-        best: the best validation score so far, the lowest of the questions' accuracies.
+        best: the best validation so far, by the merit that the recipe's task gives it.
         best_step: the step of that validation.
         stale: validations since.
         stopped: whether early stopping ended the run.
@@ -30,7 +31,7 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
-    best: float = -1.0
+    best: float = -math.inf
     best_step: int = 0
     stale: int = 0
     stopped: bool = False
@@ -82,7 +83,8 @@ class Run:
     def plan(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be continued."""
         settings = asdict(self.recipe)
-        del settings["data"], settings["data_note"], settings["tolerance"]
+        for key in ("data", "data_note", "tolerance", "task"):
+            del settings[key]
         return {"name": self.info.name, "seed": self.seed, "amp": self.amp, **settings}
 
     def save(self) -> None:

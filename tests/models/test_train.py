@@ -150,8 +150,8 @@ def test_training_stops_when_the_score_does_not_rise(
         seen.append({key: value.clone() for key, value in run.model.state_dict().items()})
         return {"motion": 1.0, "look": next(scores)}
 
-    monkeypatch.setattr(loop, "accuracy", fake)
-    monkeypatch.setattr(train, "accuracy", lambda *_: {"motion": 1.0, "look": 0.7})
+    monkeypatch.setattr(loop, "evaluate", fake)
+    monkeypatch.setattr(train, "evaluate", lambda *_: {"motion": 1.0, "look": 0.7})
     assert run("--steps", "20", "--patience", "2") == 0
     assert len(seen) == 4
     kept = weights()
@@ -194,9 +194,9 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     )
     torch.manual_seed(0)
     run = Run(narrow("c3d_small"), recipe, 0, torch.device("cpu"), tmp_path / "c.pt", workers=0)
-    before = loop.accuracy(run, 0, 4)
+    before = loop.evaluate(run, 0, 4)
     loop.fit(run, show_progress=False)
-    after = loop.accuracy(run, 0, 4)
+    after = loop.evaluate(run, 0, 4)
     assert after == {"motion": 1.0, "look": 1.0}
     assert min(before.values()) < 0.8
 
