@@ -7,6 +7,17 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuses a value that is none of ``choices``.
+
+    Raises:
+        ValueError: naming the argument, the value and the choices.
+    """
+    if value not in choices:
+        expected = " or ".join(repr(c) for c in choices)
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+
+
 def check_inputs(inputs: Sequence[object]) -> None:
     """Refuses inputs that cannot be explained.
 

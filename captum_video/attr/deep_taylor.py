@@ -11,7 +11,7 @@ from captum.attr import GradientAttribution
 from captum.log import log_usage
 from torch import Tensor
 
-from captum_video._core.checks import check_inputs
+from captum_video._core.checks import check_choice, check_inputs
 from captum_video._core.guards import (
     check_evaluation_mode,
     exact_convolutions,
@@ -26,7 +26,6 @@ from captum_video.relevance.settings import (
     BiasMode,
     Context,
     RuleKey,
-    check_choice,
 )
 
 Seed = Literal["one", "score"]

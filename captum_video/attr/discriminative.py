@@ -12,11 +12,16 @@ from captum.log import log_usage
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_video._core.checks import check_clips, check_inputs, chunks, examples
+from captum_video._core.checks import (
+    check_choice,
+    check_clips,
+    check_inputs,
+    chunks,
+    examples,
+)
 from captum_video._core.targets import resolve_target, select
 from captum_video.attr._base import Explained, Explainer, base_explainer
 from captum_video.relevance import frozen_clips
-from captum_video.relevance.settings import check_choice
 
 Component = Literal["total", "spatial", "temporal"]
 FrozenFrame = Literal["same", "mean", "first"]

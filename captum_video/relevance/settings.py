@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from captum_video._core.checks import check_choice
 from captum_video._core.errors import close_matches
 from captum_video.relevance.ranges import InputRange
 from captum_video.relevance.rules import AlphaBeta, Rule, WSquare, ZBeta
@@ -18,17 +19,6 @@ from captum_video.relevance.rules import AlphaBeta, Rule, WSquare, ZBeta
 BiasMode = Literal["absorb", "ignore"]
 AverageMode = Literal["proportional", "uniform"]
 RuleKey = str | type[Module]
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuses a value that is none of ``choices``.
-
-    Raises:
-        ValueError: naming the argument, the value and the choices.
-    """
-    if value not in choices:
-        expected = " or ".join(repr(c) for c in choices)
-        raise ValueError(f"{name} must be {expected}, got {value!r}")
 
 
 @dataclass(frozen=True)
