@@ -64,7 +64,10 @@ class Run:
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.model.to(self.device).to(memory_format=torch.channels_last_3d)
+        self.model.to(self.device)
+        for parameter in self.model.parameters():
+            if parameter.ndim == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
         )
