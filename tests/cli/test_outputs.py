@@ -1,0 +1,85 @@
+"""What the command writes, and that it is written whole."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captum_video.cli import _output
+from captum_video.io import read_clip
+from tests.cli.workplace import SMALL, explain, summary
+
+
+def test_the_video_and_the_strip_show_all_parts() -> None:
+    assert explain("walk.mp4", "--model", "tinynets:net", "--fps", "3", *SMALL) == 0
+    video = read_clip("explanations/walk/overlay.mp4")
+    assert len(video) == 4
+    assert video.fps == pytest.approx(3)
+    assert video.frames.shape[3] > 4 * 224
+    strip = read_clip("explanations/walk/strip.png").frames[0].float()
+    assert ((strip[0] - strip[2]) > 100).any()  # red
+    assert summary()["overlay_fps"] == 3
+
+
+def test_folder_names_never_meet(tmp_path: Path) -> None:
+    clips = [Path(name) for name in ("a/walk.mp4", "b/WALK.avi", "walk-2.gif", "c/walk.webm")]
+    assert _output.folder_names(clips) == ["walk", "WALK-2", "walk-2-2", "walk-3"]
+
+
+def test_older_explanations_are_kept_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--model", "tinynets:net", "--method", "deep-taylor", *SMALL)
+    assert explain("walk.mp4", *options) == 0
+    before = Path("explanations/walk/summary.json").stat().st_mtime_ns
+    assert explain("walk.mp4", *options) == 1
+    assert "explanations/walk exists: give --overwrite" in capsys.readouterr().err
+    assert Path("explanations/walk/summary.json").stat().st_mtime_ns == before
+    Path("explanations/walk/summary.json").write_text("old")
+    assert explain("walk.mp4", *options, "--overwrite") == 0
+    assert summary()["method"] == "deep-taylor"
+    Path("explanations/walk/thesis.tex").write_text("mine")
+    assert explain("walk.mp4", *options, "--overwrite") == 1
+    assert "holds files that are no explanation (thesis.tex)" in capsys.readouterr().err
+    assert Path("explanations/walk/thesis.tex").read_text() == "mine"
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "text"),
+    [(full_disk, 1, "walk.mp4: [Errno 28] No space left"), (interrupted, 130, "interrupted")],
+)
+def test_an_explanation_appears_whole_or_not_at_all(
+    failure: Any,
+    status: int,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ("--model", "tinynets:net", "--method", "deep-taylor", *SMALL)
+    monkeypatch.setattr(_output, "save", failure)  # after the video and the strip
+    assert explain("walk.mp4", *options) == status
+    assert text in capsys.readouterr().err
+    assert os.listdir("explanations") == []
+
+
+def test_a_polite_kill_cleans_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def killed(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("still running")
+
+    monkeypatch.setattr(_output, "save", killed)
+    options = ("--model", "tinynets:net", "--method", "deep-taylor", *SMALL)
+    assert explain("walk.mp4", *options) == 130
+    assert os.listdir("explanations") == []
+    assert signal.getsignal(signal.SIGTERM) is before
