@@ -17,11 +17,12 @@ ALLOWED = {
     "_core": set(),
     "nn": {"_core"},
     "relevance": {"_core"},
+    "layers": {"_core"},
     "metrics": {"_core"},
     "io": {"_core"},
-    "attr": {"_core", "nn", "relevance"},
+    "attr": {"_core", "nn", "relevance", "layers"},
     "visualization": {"_core", "io"},
-    "cli": {"_core", "nn", "relevance", "metrics", "io", "attr", "visualization", ""},
+    "cli": {"_core", "nn", "relevance", "layers", "metrics", "io", "attr", "visualization", ""},
     "": {"attr", "relevance"},
 }
 EXTRAS = {"torchvision", "skvideo", "sklearn", "pandas", "zennit", "transformers"}

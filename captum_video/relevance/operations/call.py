@@ -13,20 +13,9 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from captum_video._core.calls import canonical_name
 from captum_video.relevance.flow import Flow, Operation, Raw, Saved
 from captum_video.relevance.settings import Context
-
-
-def canonical_name(function: Callable[..., Any]) -> str:
-    """The name by which the table knows a torch function.
-
-    ``torch.add``, ``Tensor.add`` and ``Tensor.__add__`` are all ``"add"``; a property is named by
-    itself; a trailing underscore, which marks in-place methods, stays.
-    """
-    name = getattr(function, "__name__", str(function))
-    if name == "__get__":
-        return str(getattr(getattr(function, "__self__", None), "__name__", name))
-    return name[2:-2] if name.startswith("__") and name.endswith("__") else name
 
 
 @functools.lru_cache(maxsize=512)
@@ -42,7 +31,7 @@ class Call:
     """A torch function with its arguments.
 
     Attributes:
-        name: see :func:`canonical_name`.
+        name: see :func:`captum_video._core.calls.canonical_name`.
         args: positional arguments.
         kwargs: keyword arguments.
         tracked: the tensors among the arguments that descend from an input, one for each

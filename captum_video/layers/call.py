@@ -1,0 +1,157 @@
+"""One torch call of the forward pass, as the rules see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from captum_video.layers.axes import Unreadable, take
+from captum_video.layers.layout import Axis, Layout, blank, merge_hidden, mixed_axis, reaches
+
+
+class Call:
+    """A torch function with its arguments and its result.
+
+    Attributes:
+        name: see :func:`captum_video._core.calls.canonical_name`.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        result: what the function returned.
+        tracked: the tensors among the arguments that descend from an input, in order.
+        layouts: theirs, before the call.
+    """
+
+    __slots__ = ("_lookup", "args", "kwargs", "layouts", "name", "result", "tracked")
+
+    def __init__(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        tracked: list[tuple[Tensor, Layout]],
+    ) -> None:
+        self.name, self.args, self.kwargs, self.result = name, args, kwargs, result
+        self.tracked = [tensor for tensor, _ in tracked]
+        self.layouts = [layout for _, layout in tracked]
+        self._lookup = {id(tensor): layout for tensor, layout in tracked}
+
+    def get(self, position: int, keyword: str, default: Any = None) -> Any:
+        """One argument by position or keyword."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(keyword, default)
+
+    def layout(self, value: object) -> Layout | None:
+        """The layout of an argument; None for a constant."""
+        return self._lookup.get(id(value))
+
+    @property
+    def input(self) -> Any:
+        """The first argument, which torch's functions call ``input`` (methods: ``self``)."""
+        if self.args:
+            return self.args[0]
+        return self.kwargs.get("input", next(iter(self.kwargs.values()), None))
+
+    @property
+    def main(self) -> Layout:
+        """The layout of the first argument.
+
+        Raises:
+            Unreadable: if it is a constant.
+        """
+        layout = self.layout(self.input)
+        if layout is None:
+            raise Unreadable
+        return layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the result, or of its first tensor."""
+        return tuple(next(tensors(self.result)).shape)
+
+    def axis(self, position: int, keyword: str, default: Any = None) -> int:
+        """An argument that names an axis of the first argument, counted from 0.
+
+        Raises:
+            Unreadable: if it is no such number.
+        """
+        value = self.get(position, keyword, default)
+        return normal(value, len(self.main.axes))
+
+    def numbers(self, position: int, keyword: str) -> list[int]:
+        """Integers given as one sequence or as the rest of the positional arguments."""
+        value = self.get(position, keyword)
+        if isinstance(value, (tuple, list)):
+            return [int(number) for number in value]
+        if position < len(self.args):
+            return [int(number) for number in self.args[position:]]
+        raise Unreadable
+
+    def made(self, axes: Sequence[Axis]) -> Layout:
+        """A layout of new axes; input axes that they no longer show become hidden."""
+        opaque = any(layout.opaque for layout in self.layouts)
+        if opaque:
+            axes = [mixed_axis(axis) for axis in axes]
+        reached = [reaches(layout.axes) for layout in self.layouts]
+        hidden = merge_hidden(axes, [*reached, *(layout.hidden for layout in self.layouts)])
+        return Layout(tuple(axes), hidden, opaque)
+
+
+Rule = Callable[[Call], "Layout | list[Layout]"]
+
+
+def normal(axis: Any, rank: int) -> int:
+    """An axis counted from 0.
+
+    Raises:
+        Unreadable: if it is no axis of a tensor with ``rank`` axes.
+    """
+    if not isinstance(axis, int) or not -rank <= axis < max(rank, 1):
+        raise Unreadable
+    return axis % rank if rank else 0
+
+
+def tensors(value: object) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors(item)
+    elif isinstance(value, dict):
+        yield from tensors(list(value.values()))
+
+
+def replaced(layout: Layout, changes: dict[int, Axis]) -> Layout:
+    """A layout with some axes replaced; what they no longer show becomes hidden."""
+    axes = tuple(changes.get(i, axis) for i, axis in enumerate(layout.axes))
+    if layout.opaque:
+        axes = tuple(mixed_axis(axis) for axis in axes)
+    gone = reaches(layout.axes[i] for i in changes)
+    hidden = merge_hidden(axes, [gone, layout.hidden]) if gone else layout.hidden
+    return Layout(axes, hidden, layout.opaque)
+
+
+def without(layout: Layout, places: Sequence[int]) -> Layout:
+    """A layout without some axes, whose reach becomes hidden."""
+    axes = [axis for i, axis in enumerate(layout.axes) if i not in places]
+    gone = reaches(layout.axes[i] for i in places)
+    hidden = merge_hidden(axes, [gone, layout.hidden]) if gone else layout.hidden
+    return Layout(tuple(axes), hidden, layout.opaque)
+
+
+def selected(layout: Layout, place: int, indices: Sequence[int]) -> Layout:
+    """Some slices of one axis."""
+    old = layout.axes[place]
+    new = take(old, indices)
+    if new is old:
+        return layout
+    return replaced(layout, {place: new})
+
+
+def blanked(layout: Layout, places: Sequence[int], shape: Sequence[int]) -> Layout:
+    """A layout whose axes ``places`` no longer descend from an input."""
+    return replaced(layout, {place: blank(shape[place]) for place in places})

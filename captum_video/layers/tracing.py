@@ -1,0 +1,210 @@
+"""Watches an ordinary forward pass and keeps account of the axes of every tensor in it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.overrides import TorchFunctionMode
+
+from captum_video._core.calls import canonical_name
+from captum_video.layers.axes import Unreadable
+from captum_video.layers.call import Call, Rule, tensors
+from captum_video.layers.layout import Extent, Layout, lost, single
+from captum_video.layers.rules import IGNORED, find
+from captum_video.layers.rules.indexing import places, written
+
+
+class Trace(TorchFunctionMode):
+    """Says of any tensor of a forward pass which axis is which axis of the input.
+
+    The model's code runs as it is; only the arithmetic of the torch functions that it calls is
+    followed, never the names or types of its modules. Results are those of the plain forward pass,
+    bit for bit; one exception is torch's own doing: under any function mode its transformer
+    layers leave out their fused inference path, which without gradients rounds otherwise.
+
+    Modes belong to a thread: calls in other threads are not seen.
+
+    Args:
+        inputs: the model's inputs. Each of their axes starts as itself.
+
+    Example:
+        ``with Trace((clip,)) as trace: scores = model(clip)``, with forward hooks that ask for
+        ``trace.layout(output)``.
+
+    Attributes:
+        unknown: the names of the functions whose results have no layout.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.unknown: set[str] = set()
+        self.strict = False
+        self._entries: dict[int, tuple[weakref.ref[Tensor], Layout | None, int]] = {}
+        self._overwritten: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._parts: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Tensor], Any]] = {}
+        self._tick = 0
+        for number, tensor in enumerate(inputs):
+            axes = []
+            for axis, size in enumerate(tensor.shape):
+                indices = tuple(map(float, range(size)))
+                axes.append(single(Extent((number, axis), size, indices, indices)))
+            self._store(tensor, Layout(tuple(axes)))
+
+    def layout(self, tensor: Tensor) -> Layout | None:
+        """What is known of a tensor's axes.
+
+        Args:
+            tensor: any tensor of the forward pass, as it is now.
+
+        Returns:
+            Its layout; None if it does not descend from an input, was not seen, or no axis of it is
+            known to descend from an input's.
+        """
+        layout = self._find(tensor)
+        return layout if layout is not None and layout.known else None
+
+    def adopt(self, new: Tensor, old: Tensor) -> None:
+        """Gives a tensor the layout of another, which it replaces.
+
+        Args:
+            new: a tensor of the same shape, for example a detached copy.
+            old: the tensor before.
+
+        Raises:
+            ValueError: if the shapes differ.
+        """
+        if new.shape != old.shape:
+            raise ValueError(
+                f"new must have the shape of old, {tuple(old.shape)}, got {tuple(new.shape)}."
+            )
+        layout = self._find(old)
+        if layout is not None:
+            self._store(new, layout)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Runs one call as it is and works out the layouts of its results."""
+        kwargs = kwargs or {}
+        name = canonical_name(func)
+        if name == "iter":
+            with self:
+                return iter(args[0].unbind(0))
+        if name in IGNORED or torch._C._functorch.maybe_current_level() is not None:
+            return func(*args, **kwargs)
+        tracked = self._tracked((args, kwargs))
+        result = func(*args, **kwargs)
+        self._tick += 1
+        if tracked:
+            self._record(name, args, kwargs, result, tracked)
+        elif isinstance(result, Tensor) and result.grad_fn is not None:
+            self._entries[id(result)] = (weakref.ref(result), None, self._tick)
+        return result
+
+    def _tracked(self, arguments: object) -> list[tuple[Tensor, Layout]]:
+        """The tensors in the arguments that descend from an input, with their layouts."""
+        found = []
+        for tensor in tensors(arguments):
+            layout = self._find(tensor)
+            if layout is not None:
+                found.append((tensor, layout))
+        return found
+
+    def _find(self, tensor: Tensor) -> Layout | None:
+        """The layout of a tensor; None for constants."""
+        entry = self._entries.get(id(tensor))
+        if entry is not None and entry[0]() is tensor:
+            if self._overwritten and self._written_since(tensor, entry[2]):
+                return lost(tensor.shape)
+            return entry[1]
+        if isinstance(tensor, Parameter):
+            return None
+        if tensor.grad_fn is not None or (self._overwritten and self._written_since(tensor, -1)):
+            # made by code that was not seen, or written to through another view
+            return lost(tensor.shape)
+        return None
+
+    def _store(self, tensor: Tensor, layout: Layout) -> None:
+        self._entries[id(tensor)] = (weakref.ref(tensor), layout, self._tick)
+
+    def _record(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        tracked: list[tuple[Tensor, Layout]],
+    ) -> None:
+        """Stores the layouts of the results of a call."""
+        results = [args[0]] if name == "setitem" else list(tensors(result))
+        if not results:
+            return
+        call = Call(name, args, kwargs, result if name != "setitem" else args[0], tracked)
+        layouts = self._followed(call, find(name), results)
+        for tensor, layout in zip(results, layouts, strict=True):
+            if any(tensor is argument for argument in tensors((args, kwargs))):
+                self._overwrite(tensor, layout)
+            else:
+                self._store(tensor, layout)
+        if name == "getitem" and results[0]._is_view():
+            part = results[0]
+            self._parts[id(part)] = (weakref.ref(part), weakref.ref(args[0]), args[1])
+
+    def _followed(self, call: Call, rule: Rule | None, results: list[Tensor]) -> list[Layout]:
+        """What the rule makes of a call; nothing is known of the results where it gives up."""
+        try:
+            if rule is None:
+                raise Unreadable
+            found = rule(call)
+            layouts = found if isinstance(found, list) else [found] * len(results)
+            for tensor, layout in zip(results, layouts, strict=True):
+                if layout.shape != tuple(tensor.shape):
+                    raise Unreadable
+        except Unreadable:
+            self.unknown.add(call.name)
+            return [lost(tensor.shape) for tensor in results]
+        except Exception:
+            # the model's forward pass must not fail for a form of call that no rule foresaw
+            if self.strict:
+                raise
+            self.unknown.add(call.name)
+            return [lost(tensor.shape) for tensor in results]
+        return layouts
+
+    def _overwrite(self, tensor: Tensor, layout: Layout) -> None:
+        """Stores the layout of a tensor that was written to in place, and of what it is part of."""
+        before = self._find(tensor)
+        if before is not layout and before != layout:
+            base = tensor._base if tensor._is_view() and tensor._base is not None else tensor
+            self._overwritten[id(base)] = (weakref.ref(base), self._tick)
+            part = self._parts.get(id(tensor))
+            if part is not None and part[0]() is tensor:
+                self._write_through(part[1](), part[2], layout)
+        self._store(tensor, layout)
+
+    def _write_through(self, parent: Tensor | None, index: Any, layout: Layout) -> None:
+        """Updates the tensor of which an overwritten one is a part."""
+        if parent is None:
+            return
+        entry = self._entries.get(id(parent))
+        old = entry[1] if entry is not None and entry[0]() is parent else None
+        try:
+            new = written(tuple(parent.shape), old, places(index, parent.shape), layout)
+        except Unreadable:
+            new = lost(parent.shape)
+        self._overwrite(parent, new)
+
+    def _written_since(self, tensor: Tensor, tick: int) -> bool:
+        """Whether other values came into a tensor's memory through another view."""
+        base = tensor._base if tensor._is_view() and tensor._base is not None else tensor
+        entry = self._overwritten.get(id(base))
+        return entry is not None and entry[0]() is base and entry[1] > tick
