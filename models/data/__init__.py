@@ -1,5 +1,6 @@
 """Data sets that the bundled models are trained on."""
 
+from models.data.drives import Drives, Snippet
 from models.data.moving_digits import MovingDigits, Sample
 
-__all__ = ["MovingDigits", "Sample"]
+__all__ = ["Drives", "MovingDigits", "Sample", "Snippet"]

@@ -8,7 +8,9 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from models.data.drives import Drives
 from models.data.moving_digits import MovingDigits
+from models.training.odometry import ViewSynthesisTask
 from models.training.task import Classification, Task
 
 #: takes length, seed and split ("train" or "validation"); samples are named tuples with a ``clip``
@@ -59,8 +61,28 @@ _MOVING_DIGITS_NOTE = (
     "over a still texture, among still distractors and three that move."
 )
 
+_DRIVES_NOTE = (
+    "Procedural drives of `models.data.Drives`: a camera on a winding road between textured "
+    "houses, parked and moving vehicles, with changing speed and yaw rate; training and "
+    "validation use disjoint drives."
+)
+
 RECIPES: dict[str, Recipe] = {
     "c3d_small": Recipe(
         data=MovingDigits, data_note=_MOVING_DIGITS_NOTE, steps=2400, batch_size=32, lr=1e-3
+    ),
+    "odometry_small": Recipe(
+        data=Drives,
+        data_note=_DRIVES_NOTE,
+        steps=24000,
+        batch_size=8,
+        lr=1e-3,
+        warmup=0.02,
+        eval_every=1000,
+        eval_clips=576,
+        patience=10,
+        score_clips=2000,
+        tolerance=0.005,
+        task=ViewSynthesisTask(),
     ),
 }
