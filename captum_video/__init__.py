@@ -1,22 +1,30 @@
 """Explain video models with Captum: what they looked at, where, when, and appearance or motion."""
 
 from captum_video.attr import (
+    AttendedFrames,
     DeepTaylor,
     DiscriminativeRelevance,
+    FrameAttention,
     FrozenFrames,
+    RegressionGradCam,
     RelevanceComponents,
     SelectiveRelevance,
+    VideoGradCam,
 )
 from captum_video.relevance import UnsupportedOperationError, normalized_range
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttendedFrames",
     "DeepTaylor",
     "DiscriminativeRelevance",
+    "FrameAttention",
     "FrozenFrames",
+    "RegressionGradCam",
     "RelevanceComponents",
     "SelectiveRelevance",
     "UnsupportedOperationError",
+    "VideoGradCam",
     "normalized_range",
 ]

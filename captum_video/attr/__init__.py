@@ -6,12 +6,19 @@ from captum_video.attr.discriminative import (
     FrozenFrames,
     RelevanceComponents,
 )
+from captum_video.attr.frame_attention import AttendedFrames, FrameAttention
+from captum_video.attr.regression_grad_cam import RegressionGradCam
 from captum_video.attr.selective import SelectiveRelevance
+from captum_video.attr.video_grad_cam import VideoGradCam
 
 __all__ = [
+    "AttendedFrames",
     "DeepTaylor",
     "DiscriminativeRelevance",
+    "FrameAttention",
     "FrozenFrames",
+    "RegressionGradCam",
     "RelevanceComponents",
     "SelectiveRelevance",
+    "VideoGradCam",
 ]

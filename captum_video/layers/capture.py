@@ -1,0 +1,143 @@
+"""What a layer gives in one forward pass, cut off there so that gradients end at it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from captum_video.layers.layout import Layout
+from captum_video.layers.tracing import Trace
+
+
+class Capture:
+    """A layer's output (or input), held as leaves of the autograd graph.
+
+    Whatever the layer gives is replaced by copies of detached leaves, so that later in-place calls
+    leave the leaves as they are, frozen parameters do not matter, and a backward pass ends at the
+    layer.
+
+    Attributes:
+        calls: how often the layer was called.
+        leaves: its floating-point tensors, detached, requiring gradients.
+        layouts: what the trace knows of each of them.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.calls = 0
+        self.leaves: list[Tensor] = []
+        self.layouts: list[Layout | None] = []
+        self._trace = trace
+        self._flat: list[Any] = []
+        self._places: list[int] = []
+        self._spec: TreeSpec | None = None
+
+    def replace(self, value: Any) -> Any:
+        """Keeps ``value`` and gives what is to take its place."""
+        self.calls += 1
+        if self.calls > 1:
+            return value
+        self._flat, self._spec = tree_flatten(value)
+        self._places = [
+            place
+            for place, leaf in enumerate(self._flat)
+            if isinstance(leaf, Tensor) and leaf.is_floating_point()
+        ]
+        given = list(self._flat)
+        with torch.enable_grad():
+            for place in self._places:
+                old = self._flat[place]
+                leaf = old.detach().requires_grad_()
+                self.layouts.append(self._trace.layout(old))
+                given[place] = leaf.clone()
+                self._trace.adopt(leaf, old)
+                self._trace.adopt(given[place], old)
+                self.leaves.append(leaf)
+        return tree_unflatten(given, self._spec)
+
+    def with_tensors(self, tensors: list[Tensor]) -> Any:
+        """What the layer gave, with other tensors in place of its own.
+
+        Args:
+            tensors: one for each of ``leaves``.
+
+        Returns:
+            A structure like the layer's.
+        """
+        assert self._spec is not None
+        flat = list(self._flat)
+        for place, tensor in zip(self._places, tensors, strict=True):
+            flat[place] = tensor
+        return tree_unflatten(flat, self._spec)
+
+
+@contextmanager
+def captured(layer: Module, trace: Trace, *, layer_input: bool = False) -> Iterator[Capture]:
+    """Captures what ``layer`` gives to calls of this thread inside the block.
+
+    Args:
+        layer: the module.
+        trace: the trace of the same forward pass.
+        layer_input: whether to capture what the layer gets instead.
+
+    Yields:
+        The capture, filled by the forward pass.
+    """
+    capture, thread = Capture(trace), threading.get_ident()
+
+    def before(
+        module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if threading.get_ident() != thread:
+            return None
+        changed_args, changed_kwargs = capture.replace((args, kwargs))
+        return changed_args, changed_kwargs
+
+    def after(module: Module, args: tuple[Any, ...], output: Any) -> Any:
+        return capture.replace(output) if threading.get_ident() == thread else None
+
+    handle = (
+        layer.register_forward_pre_hook(before, with_kwargs=True)
+        if layer_input
+        else layer.register_forward_hook(after)
+    )
+    try:
+        yield capture
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def observed(modules: dict[str, Module], see: Callable[[str, Module, Any], None]) -> Iterator[None]:
+    """Calls ``see(name, module, output)`` after each call of a module by this thread.
+
+    Args:
+        modules: by name.
+        see: what to call; its result is ignored.
+
+    Yields:
+        Nothing.
+    """
+    thread = threading.get_ident()
+
+    def hook(name: str) -> Callable[[Module, Any, Any], None]:
+        def after(module: Module, args: Any, output: Any) -> None:
+            if threading.get_ident() == thread:
+                see(name, module, output)
+
+        return after
+
+    handles = []
+    try:
+        for name, module in modules.items():
+            handles.append(module.register_forward_hook(hook(name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
