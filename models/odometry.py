@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from models._dispnet import DispNet
 from models._posenet import PoseExpNet
 from models.data import drives
 from models.info import BundledModel, ModelInfo
-from models.registry import register
+from models.registry import load, register
 
 _NUMBERS = ("x", "y", "z", "turn about x", "turn about y", "turn about z")
 #: the small net keeps an eighth of the picture's size up to conv5, whose map is 4x13 as the paper's
@@ -182,3 +183,43 @@ def odometry_small() -> tuple[BundledModel, ModelInfo]:
         up_widths=_SMALL_UP_WIDTHS,
     )
     return model, _info("odometry_small", references, drives.SIZE)
+
+
+class Numbers(BundledModel):
+    """An odometry model whose poses are one row of numbers, as the command line wants them.
+
+    Args:
+        model: the odometry model.
+
+    Attributes:
+        info: the odometry model's facts; its "classes" name the numbers.
+        model: the odometry model.
+
+    Shape:
+        ``(N, 3, references + 1, H, W)`` to ``(N, 6 * references)``.
+    """
+
+    def __init__(self, model: BundledModel) -> None:
+        super().__init__()
+        self.model = model
+        self.info = replace(model.info, layer=f"model.{model.info.layer}")
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """The poses' numbers, one after the other.
+
+        Args:
+            clip: as for the odometry model.
+
+        Returns:
+            ``(N, 6 * references)``.
+        """
+        return self.model(clip).flatten(1)
+
+
+def numbers() -> Numbers:
+    """The bundled net for ``captum-video explain --model models.odometry:numbers``.
+
+    Returns:
+        The trained model, in evaluation mode.
+    """
+    return Numbers(load("odometry_small")).eval()

@@ -18,7 +18,7 @@ FRAMES = 17
 CAMERA_HEIGHT = 1.5
 FAR = 90.0  # metres; what lies beyond is seen as sky
 
-BUILDING, PARKED, MOVING = 0, 1, 2
+BUILDING, PARKED, MOVING, ROAD = 0, 1, 2, 3
 
 _SPEED = (0.4, 1.2)  # metres a frame, a drive's own
 _SPEED_CHANGE = 0.4  # largest share by which the speed swings about it

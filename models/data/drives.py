@@ -44,7 +44,7 @@ class Drive(NamedTuple):
     Attributes:
         frames: ``(3, DRIVE_FRAMES, H, W)`` uint8.
         depth: ``(DRIVE_FRAMES, H, W)``, along the camera's view in metres; infinite for the sky.
-        kind: ``(DRIVE_FRAMES, H, W)`` uint8, 0 nothing, 1 a parked vehicle, 2 a moving one.
+        kind: ``(DRIVE_FRAMES, H, W)`` uint8, 1 a parked vehicle, 2 a moving one, 3 the ground, 0 else.
         cameras: ``(DRIVE_FRAMES, 4, 4)`` float64, from camera to world.
     """
 
@@ -65,6 +65,7 @@ class Snippet(NamedTuple):
         depth: ``(5, H, W)`` float32, in metres; infinite for the sky.
         moving: ``(5, H, W)`` bool, vehicles that move.
         vehicles: ``(5, H, W)`` bool, all vehicles.
+        road: ``(5, H, W)`` bool, the ground.
     """
 
     clip: Tensor
@@ -73,6 +74,7 @@ class Snippet(NamedTuple):
     depth: Tensor
     moving: Tensor
     vehicles: Tensor
+    road: Tensor
 
 
 class Drives(Dataset[Snippet]):
@@ -192,7 +194,7 @@ def draw(seed: int, drive: int, split: str) -> Drive:
     fine = (SIZE[0] * _SUPERSAMPLING, SIZE[1] * _SUPERSAMPLING)
     fine_intrinsics = scale_intrinsics(INTRINSICS, SIZE, fine)
     blocks = (SIZE[0], _SUPERSAMPLING, SIZE[1], _SUPERSAMPLING, 3)
-    kinds = np.append(street.kind, [0, 0]).astype(np.uint8)  # of boxes, then sky and ground
+    kinds = np.append(street.kind, [0, _street.ROAD]).astype(np.uint8)  # boxes, sky, ground
     frames, depths, kind = [], [], []
     for frame in range(DRIVE_FRAMES):
         seen = _raycast.cast(street, frame, fine, fine_intrinsics)
@@ -252,7 +254,8 @@ def cut(drive: Drive, first: int) -> Snippet:
         before=matrix_to_pose(before).float(),
         depth=drive.depth[frames].clone(),
         moving=kind == _street.MOVING,
-        vehicles=kind >= _street.PARKED,
+        vehicles=(kind == _street.PARKED) | (kind == _street.MOVING),
+        road=kind == _street.ROAD,
     )
 
 
@@ -266,5 +269,5 @@ def mirror(snippet: Snippet) -> Snippet:
         What a camera sees and does in the mirrored world.
     """
     signs = torch.tensor(_MIRROR_SIGNS)
-    clip, depth, moving, vehicles = (part.flip(-1) for part in (snippet.clip, *snippet[3:]))
-    return Snippet(clip, snippet.poses * signs, snippet.before * signs, depth, moving, vehicles)
+    clip, *others = (part.flip(-1) for part in (snippet.clip, *snippet[3:]))
+    return Snippet(clip, snippet.poses * signs, snippet.before * signs, *others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("speed", "memory", "ground_truth")
+NAMES = ("speed", "memory", "ground_truth", "odometry")
 
 
 def main(names: list[str]) -> int:

@@ -30,8 +30,13 @@ def test_what_a_snippet_holds(samples: list[Snippet]) -> None:
         assert 0.6 < float(sample.clip.max()) <= 1
         assert sample.poses.shape == (4, 6)
         assert sample.before.shape == (6,)
-        assert sample.depth.shape == sample.moving.shape == sample.vehicles.shape == (5, *SIZE)
+        for truth in (sample.depth, sample.moving, sample.vehicles, sample.road):
+            assert truth.shape == (5, *SIZE)
         assert not (sample.moving & ~sample.vehicles).any()
+        assert not (sample.road & sample.vehicles).any()
+        # the ground is below the horizon, and most of what is below is ground or vehicles
+        assert not sample.road[:, :13].any()
+        assert float((sample.road | sample.vehicles)[:, 22:].float().mean()) > 0.5
         assert float(sample.depth.min()) > 0.05
         assert not sample.depth.isnan().any()
     clips = torch.stack([sample.clip for sample in samples])
