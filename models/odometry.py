@@ -55,7 +55,8 @@ class Odometry(BundledModel):
         up_widths: channels of the depth net on the way up.
 
     Attributes:
-        pose: the pose net; ``pose.conv5`` is the layer that paper 4 looks at.
+        pose: the pose net; paper 4 looks at its fifth convolution, which in SfMLearner includes the
+            rectifier: ``pose.relu5``.
         depth: the depth net.
 
     Shape:
@@ -146,7 +147,7 @@ def _info(name: str, references: int, size: tuple[int, int]) -> ModelInfo:
         size=size,
         mean=drives.MEAN,
         std=drives.STD,
-        layer="pose.conv5",
+        layer="pose.relu5",
     )
 
 

@@ -20,7 +20,7 @@ FAR = 90.0  # metres; what lies beyond is seen as sky
 
 BUILDING, PARKED, MOVING, ROAD = 0, 1, 2, 3
 
-_SPEED = (0.4, 1.2)  # metres a frame, a drive's own
+_SPEED = (0.8, 1.8)  # metres a frame, a drive's own
 _SPEED_CHANGE = 0.4  # largest share by which the speed swings about it
 _TURN = 1.6  # degrees a frame, a drive's mean
 _TURN_CHANGE = 3.2  # degrees a frame, the largest swing about it
@@ -189,9 +189,9 @@ def _moving(rng: np.random.Generator, road: _Road) -> list[_Box]:
         along = road.camera + rng.uniform(10, 20) + speed * rng.uniform(-0.25, 0.5) * time
         along += max(0.0, 9.0 - float((along - road.camera).min()))
         boxes += _vehicle(rng, *road.at(along, rng.uniform(-0.3, 0.3)), MOVING)
-    first = rng.uniform(8, 25)
+    first = rng.uniform(10, 35)
     for _ in range(rng.integers(0, 3)):
-        along = first - rng.uniform(0.3, 1.0) * time
+        along = first - rng.uniform(0.4, 1.2) * time
         place, turn = road.at(along, -2.7 + rng.uniform(-0.2, 0.2))
         boxes += _vehicle(rng, place, turn + np.pi, MOVING)
         first += rng.uniform(12, 25)

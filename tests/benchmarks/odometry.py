@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="snippets for the errors")
     parser.add_argument("--maps", type=int, default=288, help="snippets that are explained")
-    parser.add_argument("--layer", default=None, help="default: the model's own, pose.conv5")
+    parser.add_argument("--layer", default=None, help="default: the model's own")
     options = parser.parse_args(arguments)
     model = models.load("odometry_small")
     assert isinstance(model, Odometry)
@@ -149,24 +149,39 @@ def main(arguments: Sequence[str] = ()) -> None:
     print("| motion by | mean error (m) | standard deviation |\n|---|---|---|")
     for name, found in errors(model, given).items():
         print(f"| {name} | {found.mean():.4f} | {found.std():.4f} |")
-    layer = options.layer or model.info.layer
     few = Snippets(
         given.clips[: options.maps],
         type(given.truth)(*(part[: options.maps] for part in given.truth)),
         given.drives[: options.maps],
     )
+    layer = options.layer or model.info.layer
     count = len(few.drives.unique())
     print(f"\n{layer}, {len(few.clips)} snippets of {count} drives: relevance over area\n")
-    print("| objective | on | area | relevance | ratio (95 %) | other drive's places |")
+    print("| net, objective | on | area | relevance | ratio (95 %) | other drive's places |")
     print("|---|---|---|---|---|---|")
     for title, objective, target in OBJECTIVES:
-        positive = maps(model, few.clips, layer, objective, target)
-        for name in PLACES:
-            s = share(positive, place(few.truth, name), few.drives)
-            print(
-                f"| {title} | {name} | {s.area:.1%} | {s.relevance:.1%} | {s.relevance / s.area:.2f} "
-                f"({s.low:.2f} to {s.high:.2f}) | {s.elsewhere:.2f} |"
-            )
+        _print_shares(title, maps(model, few.clips, layer, objective, target), few)
+    for seed in range(3):
+        found = maps(untrained(seed), few.clips, layer, "negative_loss", None)
+        _print_shares(f"not trained (seed {seed}), negative loss", found, few)
+
+
+def untrained(seed: int) -> Odometry:
+    """The same net with fresh weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = models.build("odometry_small").eval()
+    assert isinstance(model, Odometry)
+    return model
+
+
+def _print_shares(title: str, positive: Tensor, given: Snippets) -> None:
+    for name in PLACES:
+        s = share(positive, place(given.truth, name), given.drives)
+        print(
+            f"| {title} | {name} | {s.area:.1%} | {s.relevance:.1%} | {s.relevance / s.area:.2f} "
+            f"({s.low:.2f} to {s.high:.2f}) | {s.elsewhere:.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -178,9 +178,9 @@ def test_the_three_errors() -> None:
     truth = camera_path(batch.poses.double())
     mean = camera_path(mean_poses()).expand_as(truth)
     torch.testing.assert_close(errors[MEAN], trajectory_error(mean, truth))
-    # the mean camera goes straight ahead, at about 0.8 metres a frame
+    # the mean camera goes straight ahead, at about 1.3 metres a frame
     assert mean_poses().shape == (4, 6)
-    assert 0.7 < float(mean_poses()[1, 2]) < 0.9
+    assert 1.2 < float(mean_poses()[1, 2]) < 1.4
     assert float(mean_poses()[:, [0, 1, 3, 4, 5]].abs().max()) < 0.02
     # the step into the snippet, again and again
     again = camera_path(repeated_motion(batch.before.double()))
