@@ -46,7 +46,7 @@ class Trace(TorchFunctionMode):
         self.strict = False
         self._entries: dict[int, tuple[weakref.ref[Tensor], Layout | None, int]] = {}
         self._overwritten: dict[int, tuple[weakref.ref[Tensor], int]] = {}
-        self._parts: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Tensor], Any]] = {}
+        self._parts: dict[int, tuple[weakref.ref[Tensor], Tensor, Any]] = {}
         self._tick = 0
         for number, tensor in enumerate(inputs):
             axes = []
@@ -156,8 +156,7 @@ class Trace(TorchFunctionMode):
             else:
                 self._store(tensor, layout)
         if name == "getitem" and results[0]._is_view():
-            part = results[0]
-            self._parts[id(part)] = (weakref.ref(part), weakref.ref(args[0]), args[1])
+            self._remember_part(results[0], args[0], args[1])
 
     def _followed(self, call: Call, rule: Rule | None, results: list[Tensor]) -> list[Layout]:
         """What the rule makes of a call; nothing is known of the results where it gives up."""
@@ -183,28 +182,38 @@ class Trace(TorchFunctionMode):
     def _overwrite(self, tensor: Tensor, layout: Layout) -> None:
         """Stores the layout of a tensor that was written to in place, and of what it is part of."""
         before = self._find(tensor)
+        changed = [(tensor, layout)]
         if before is not layout and before != layout:
-            base = tensor._base if tensor._is_view() and tensor._base is not None else tensor
+            while (part := self._parts.get(id(tensor))) is not None and part[0]() is tensor:
+                _, tensor, index = part
+                layout = self._with_part(tensor, index, layout)
+                changed.append((tensor, layout))
+            base = _base(tensor)
             self._overwritten[id(base)] = (weakref.ref(base), self._tick)
-            part = self._parts.get(id(tensor))
-            if part is not None and part[0]() is tensor:
-                self._write_through(part[1](), part[2], layout)
-        self._store(tensor, layout)
+        for tensor, layout in changed:
+            self._store(tensor, layout)
 
-    def _write_through(self, parent: Tensor | None, index: Any, layout: Layout) -> None:
-        """Updates the tensor of which an overwritten one is a part."""
-        if parent is None:
-            return
-        entry = self._entries.get(id(parent))
-        old = entry[1] if entry is not None and entry[0]() is parent else None
+    def _remember_part(self, part: Tensor, parent: Tensor, index: Any) -> None:
+        """Notes that ``part`` is ``parent[index]``, for as long as the part lives."""
+        key, parts = id(part), self._parts
+        parts[key] = (weakref.ref(part, lambda _: parts.pop(key, None)), parent, index)
+
+    def _with_part(self, parent: Tensor, index: Any, layout: Layout) -> Layout:
+        """The layout of a tensor of which ``parent[index]`` was overwritten."""
+        shape = tuple(parent.shape)
         try:
-            new = written(tuple(parent.shape), old, places(index, parent.shape), layout)
+            return written(shape, self._find(parent), places(index, shape), layout)
         except Unreadable:
-            new = lost(parent.shape)
-        self._overwrite(parent, new)
+            return lost(shape)
 
     def _written_since(self, tensor: Tensor, tick: int) -> bool:
         """Whether other values came into a tensor's memory through another view."""
-        base = tensor._base if tensor._is_view() and tensor._base is not None else tensor
+        base = _base(tensor)
         entry = self._overwritten.get(id(base))
         return entry is not None and entry[0]() is base and entry[1] > tick
+
+
+def _base(tensor: Tensor) -> Tensor:
+    """The tensor whose memory ``tensor`` is a view of: itself if it is none."""
+    base = tensor._base
+    return tensor if base is None else base

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from captum_video.layers.axes import Unreadable
 from captum_video.layers.call import Call, replaced, tensors
 from captum_video.layers.combine import Operand, broadcast, combine
@@ -124,22 +122,15 @@ def _letters(term: str, dots: int, most: int) -> list[str]:
 
 def attention(call: Call) -> Layout:
     """``scaled_dot_product_attention``: every slice of the query's axis sees all of the others."""
-    query, key, value = (call.get(i, name) for i, name in enumerate(("query", "key", "value")))
-    return _attended(call, call.shape, query, [key, value], value)
-
-
-def _attended(
-    call: Call, shape: tuple[int, ...], query: Tensor, others: list[Tensor], value: Tensor
-) -> Layout:
-    """The result of attention: axes ``..., length, channels``."""
-    rank = len(shape)
+    shape = call.shape
     operands = []
-    if (layout := call.layout(query)) is not None:
-        operands.append(_matrix_operand(layout, rank, len(layout.axes) - 2, None))
-    for tensor in others:
-        if (layout := call.layout(tensor)) is not None:
-            column = len(layout.axes) - 1 if tensor is value else None
-            operands.append(_matrix_operand(layout, rank, None, column))
+    for position, name in enumerate(("query", "key", "value")):
+        layout = call.layout(call.get(position, name))
+        if layout is not None:
+            rank = len(layout.axes)
+            row = rank - 2 if name == "query" else None
+            column = rank - 1 if name == "value" else None
+            operands.append(_matrix_operand(layout, len(shape), row, column))
     return combine(shape, operands)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from captum_video.layers.axes import Unreadable
 from captum_video.layers.call import Call, Rule
 from captum_video.layers.combine import elementwise
-from captum_video.layers.layout import Layout
+from captum_video.layers.layout import Layout, blank
 from captum_video.layers.rules import indexing, products, reductions, shapes, spatial
 
 IGNORED = frozenset(
@@ -45,7 +45,8 @@ _LIKES = frozenset("to type_as expand_as view_as reshape_as".split())
 
 def _pointwise(call: Call) -> Layout:
     if call.name in _LIKES:
-        return call.main
+        own = call.layout(call.get(0, "input"))
+        return own if own is not None else Layout(tuple(blank(size) for size in call.shape))
     return elementwise(call.shape, call.layouts)
 
 

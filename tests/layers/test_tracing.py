@@ -1,0 +1,374 @@
+"""What the trace sees, what it does not, and that it changes nothing."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from captum_video.layers.layout import Layout
+from captum_video.layers.tracing import Trace
+from tests.layers._twin import check, strict_trace, text
+
+D = torch.float64
+
+
+def clip(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=D)
+
+
+def shown(trace: Trace, tensor: Tensor) -> str:
+    layout = trace.layout(tensor)
+    return "lost" if layout is None else text(layout)
+
+
+def shifted(x: Tensor) -> Tensor:
+    """The temporal shift of TSM: some channels from the next frame, some from the one before."""
+    out = torch.zeros_like(x)
+    out[:, :-1, :1] = x[:, 1:, :1]
+    out[:, 1:, 1:2] = x[:, :-1, 1:2]
+    out[:, :, 2:] = x[:, :, 2:]
+    return out
+
+
+def shifted_in_place(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, :-1, :1] = x[:, 1:, :1].clone()
+    return x
+
+
+def added_to_a_slice(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :, 1:] += x[:, :, :-1]
+    return y
+
+
+def added_to_a_view(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :, 1:].add_(x[:, :, :-1])
+    return y
+
+
+def added_twice_removed(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :, 1:][:, :, :2].add_(x[:, :, :2])
+    return y
+
+
+def running_sum(x: Tensor) -> Tensor:
+    y = x.clone()
+    for t in range(1, x.shape[2]):
+        y[:, :, t] = y[:, :, t] + y[:, :, t - 1]
+    return y
+
+
+def relu_on_a_view(x: Tensor) -> Tensor:
+    y = x.clone()
+    y.view(2, -1).sub_(0.5).relu_()
+    return y
+
+
+def copied(x: Tensor) -> Tensor:
+    return torch.empty(2, 3, 5, dtype=D).copy_(x)
+
+
+def filled_by_frames(x: Tensor) -> Tensor:
+    y = torch.zeros(2, 5, 3, dtype=D)
+    for t in range(5):
+        y[:, t] = x[:, :, t]
+    return y
+
+
+def filled_by_copies(x: Tensor) -> Tensor:
+    y = torch.zeros(2, 5, 3, dtype=D)
+    for t in range(5):
+        y[:, t].copy_(x[:, :, t])
+    return y * x.transpose(1, 2)
+
+
+def turned_in_place(x: Tensor) -> Tensor:
+    return x.clone().transpose_(1, 2).unsqueeze_(0).squeeze_(0)
+
+
+def tokens_but_the_first(x: Tensor) -> Tensor:
+    y = torch.cat([torch.zeros(2, 1, 3, dtype=D), x.flatten(2).transpose(1, 2)], 1)
+    y = y + y.mean(1, keepdim=True)
+    y[:, 1:] += x.flatten(2).transpose(1, 2)
+    return y
+
+
+IN_PLACE: dict[str, tuple[Callable[..., Any], tuple[int, ...], str]] = {
+    "channels shifted into zeros": (shifted, (2, 5, 4, 2), "0, 1, 2, 3"),
+    "channels shifted": (shifted_in_place, (2, 5, 4, 2), "0, 1, 2, 3"),
+    "added to a slice": (added_to_a_slice, (2, 3, 5), "0, 1, 2"),
+    "added to a view": (added_to_a_view, (2, 3, 5), "0, 1, 2"),
+    "added to a view of a view": (added_twice_removed, (2, 3, 5), "0, 1, 2"),
+    "running sum": (running_sum, (2, 3, 5), "0, 1, 2"),
+    "relu on a view": (relu_on_a_view, (2, 3, 5), "0, 1, 2"),
+    "copied": (copied, (2, 3, 5), "0, 1, 2"),
+    "filled by frames": (filled_by_frames, (2, 3, 5), "0, -, 1"),
+    "filled by copies": (filled_by_copies, (2, 3, 5), "0~, 2~, 1~"),
+    "turned": (turned_in_place, (2, 3, 5), "0, 2, 1"),
+    "tokens but the first": (tokens_but_the_first, (2, 3, 4, 2, 2), "0, -+2~*3~*4~, 1"),
+    "sum, then relu": (
+        lambda x: F.relu(x.clone().add_(x.flip(2)), inplace=True),
+        (2, 3, 5),
+        "0, 1, 2",
+    ),
+    "in place operators": (lambda x: x.clone().mul_(2).sub_(x.roll(1, 2)), (2, 3, 5), "0, 1, 2"),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(name: str) -> None:
+    function, shape, expected = IN_PLACE[name]
+    check(function, clip(*shape), expected=expected, exact=False)
+
+
+def test_temporal_shift_by_hand() -> None:
+    x = clip(1, 5, 4)
+    with strict_trace(x) as trace:
+        layout = trace.layout(shifted(x))
+    assert layout is not None
+    frames = layout.axes[1][0][0]
+    assert (frames.first, frames.last) == ((0, 0, 1, 2, 3), (1, 2, 3, 4, 4))
+
+
+def test_written_through_an_alias_is_lost() -> None:
+    x = clip(2, 4, 4)
+    with strict_trace(x) as trace:
+        y = x.clone()
+        other = y.transpose(1, 2)
+        y.view(2, -1).add_(x.transpose(1, 2).reshape(2, -1))
+        assert trace.layout(y) is None
+        assert trace.layout(other) is None
+        # and whoever meets it keeps axes but not extents
+        assert shown(trace, x + y) == "0~, 1~, 2~"
+
+
+def test_unknown_operations() -> None:
+    x = clip(2, 4, 4)
+    with strict_trace(x) as trace:
+        gathered = x.gather(1, torch.zeros(2, 4, 4, dtype=torch.long))
+        assert trace.layout(gathered) is None
+        assert trace.layout(torch.linalg.inv(x + torch.eye(4) * 9)) is None
+        assert trace.unknown == {"gather", "linalg_inv"}
+        added = trace.layout(x + gathered)
+        assert added is not None
+        assert text(added) == "0~, 1~, 2~"
+        assert added.opaque
+        assert shown(trace, F.relu(x + gathered)[:, 1:]) == "0~, 1~, 2~"
+
+
+def test_unknown_forms_of_known_operations() -> None:
+    x = clip(2, 4, 4)
+    with strict_trace(x) as trace:
+        assert trace.layout(x[x > 0.5]) is None
+        assert trace.layout(x[[0, 1], [1, 2]]) is None
+        assert trace.layout(F.conv1d(clip(1, 2, 4), x[:, :2])) is None
+        assert trace.layout(x.roll(3)) is None
+        assert trace.unknown == {"getitem", "conv1d", "roll"}
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.from_numpy(x.detach().numpy()[:, ::-1].copy())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].flip(1)
+
+
+def test_results_of_unseen_code_are_not_constants() -> None:
+    x = clip(2, 4).requires_grad_()
+    with strict_trace(x) as trace:
+        foreign = Doubled.apply(x)
+        assert trace.layout(foreign) is None
+        assert shown(trace, x + foreign) == "0~, 1~"
+        assert shown(trace, x * torch.rand(4, dtype=D)) == "0, 1"
+
+
+def test_weights_made_on_the_way_are_constants() -> None:
+    x = clip(2, 3, 5)
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv1d(3, 3, 1)).double()
+    scale = nn.Parameter(torch.ones(1, 3, 1, dtype=D))
+    with strict_trace(x) as trace:
+        assert shown(trace, layer(x)) == "0, -, 2"
+        assert shown(trace, x * scale.exp()) == "0, 1, 2"
+
+
+def test_constants_and_strangers_have_no_layout() -> None:
+    x = clip(2, 3)
+    with strict_trace(x) as trace:
+        assert trace.layout(torch.zeros(2, 3)) is None
+        assert trace.layout(torch.zeros_like(x)) is None
+        assert trace.layout(x.new_zeros(2)) is None
+        assert trace.layout(torch.zeros(2, 3, dtype=D).to(x)) is None
+        assert trace.layout(x.sum()) is None
+
+
+def test_a_rule_that_fails_loses_the_result_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from captum_video.layers import tracing
+
+    def broken(name: str) -> Any:
+        def rule(call: Any) -> Layout:
+            raise KeyError(name)
+
+        return rule
+
+    monkeypatch.setattr(tracing, "find", broken)
+    x = clip(2, 3)
+    with Trace((x,)) as trace:
+        y = x * 2
+    assert torch.equal(y, x * 2)
+    assert trace.layout(y) is None
+    assert trace.unknown == {"mul"}
+    with pytest.raises(KeyError), strict_trace(x):
+        _ = x * 2
+
+
+def test_several_inputs_are_numbered() -> None:
+    a, b = clip(2, 3, 4), clip(2, 3, 8)
+    with strict_trace(a, b) as trace:
+        pair = torch.cat([a.mean(2), b.mean(2)], 1)
+        assert shown(trace, b) == "1.0, 1.1, 1.2"
+        assert shown(trace, pair) == "0, 1+1.1"
+
+
+def test_adopting() -> None:
+    x = clip(2, 3, 4)
+    with strict_trace(x) as trace:
+        y = F.avg_pool1d(x, 2)
+        with torch._C.DisableTorchFunction():
+            copy = y.detach().clone().requires_grad_()
+        assert trace.layout(copy) is None
+        trace.adopt(copy, y)
+        assert trace.layout(copy) == trace.layout(y)
+        assert shown(trace, copy.flatten(1)) == "0, 1*2"
+        lost = x.gather(1, torch.zeros(2, 3, 4, dtype=torch.long))
+        taken = lost.detach()
+        trace.adopt(taken, lost)
+        assert shown(trace, x + taken) == "0~, 1~, 2~"
+        with pytest.raises(ValueError, match=r"the shape of old, \(2, 3, 2\), got \(2, 3, 4\)"):
+            trace.adopt(x, y)
+
+
+def test_layouts_can_be_asked_for_afterwards() -> None:
+    x = clip(2, 3)
+    with strict_trace(x) as trace:
+        y = x.T
+    assert shown(trace, y) == "1, 0"
+    z = y * 2  # not seen
+    assert trace.layout(z) is None
+
+
+def test_tensors_are_not_kept_alive_and_ids_are_not_confused() -> None:
+    x = clip(64, 3)
+    with strict_trace(x) as trace:
+        for _ in range(50):
+            transposed = x.T
+            del transposed
+            other = torch.zeros(3, 64)  # may take the place of the one that died
+            assert trace.layout(other) is None
+        del other
+        gc.collect()
+        alive = [entry[0]() for entry in trace._entries.values()]
+    assert [t is x for t in alive if t is not None] == [True]
+
+
+class Net(nn.Module):
+    """Frames one by one through a small net with a residual sum in place, then an LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.lstm = nn.LSTM(4, 5, batch_first=True)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, t, h, w = x.shape
+        y = x.transpose(1, 2).reshape(n * t, c, h, w)
+        y = F.relu(self.norm(self.stem(y)), inplace=True)
+        y = self.conv(y).add_(y)
+        y = F.adaptive_avg_pool2d(y, 1).view(n, t, -1)
+        return self.head(self.lstm(y)[0].mean(1))
+
+
+def gradients(net: nn.Module, x: Tensor) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    net.zero_grad()
+    output = net(x)
+    output[:, 0].sum().backward()
+    assert x.grad is not None
+    return [output, x.grad, *(p.grad for p in net.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_nothing_changes(training: bool) -> None:
+    torch.manual_seed(0)
+    net, x = Net().train(training), torch.rand(2, 3, 4, 6, 6)
+    state = {key: value.clone() for key, value in net.state_dict().items()}
+    plain = gradients(net, x)
+    net.load_state_dict(state)
+    with Trace((x,)) as trace:
+        traced = gradients(net, x)
+    assert not trace.unknown
+    assert len(plain) == len(traced)
+    assert all(torch.equal(a, b) for a, b in zip(plain, traced, strict=True))
+
+
+def test_random_numbers_stay_the_same() -> None:
+    x = torch.rand(2, 3)
+    torch.manual_seed(1)
+    plain = F.dropout(x, 0.5)
+    torch.manual_seed(1)
+    with strict_trace(x):
+        traced = F.dropout(x, 0.5)
+    assert torch.equal(plain, traced)
+
+
+def test_two_threads() -> None:
+    torch.manual_seed(0)
+    net = Net().eval()
+    found: dict[int, list[str]] = {}
+    barrier = threading.Barrier(2)
+
+    def work(frames: int) -> None:
+        x = torch.rand(2, 3, frames, 6, 6)
+        seen = []
+        for _ in range(10):
+            barrier.wait()
+            with strict_trace(x) as trace:
+                y = x.transpose(1, 2).flatten(0, 1)
+                net(x)
+                layout = trace.layout(y)
+            seen.append("lost" if layout is None else f"{text(layout)} {layout.shape}")
+        found[frames] = seen
+
+    threads = [threading.Thread(target=work, args=(frames,)) for frames in (3, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for frames in (3, 5):
+        assert found[frames] == [f"0*2, 1, 3, 4 {(2 * frames, 3, 6, 6)}"] * 10
+
+
+def test_inside_inference_mode_and_functorch() -> None:
+    x = torch.rand(4, 3)
+    with torch.inference_mode(), strict_trace(x) as trace:
+        y = x.clone().add_(1)[:, 1:]
+        assert shown(trace, y) == "0, 1"
+    with strict_trace(x) as trace:
+        mapped = torch.vmap(lambda row: row.flip(0))(x)
+        assert torch.equal(mapped, x.flip(1))
+        assert trace.layout(mapped) is None
