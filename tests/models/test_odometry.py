@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import models
 from models._dispnet import DispNet
@@ -54,6 +54,61 @@ def test_the_papers_nets_in_shapes() -> None:
     assert seen["conv7"] == (256, 1, 4)
     assert seen["pose"] == (24, 1, 4)
     assert [n for n in seen if n.startswith("conv")] == [f"conv{i}" for i in range(1, 8)]
+
+
+def weights(model: nn.Module, name: str) -> tuple[Tensor, Tensor]:
+    state = model.state_dict()
+    return state[f"{name}.weight"], state[f"{name}.bias"]
+
+
+def test_the_pose_net_is_the_plain_chain() -> None:
+    torch.manual_seed(0)
+    widths, strides = (2, 3, 4, 5, 6, 7, 8), (2, 2, 2, 1, 1, 2, 2)
+    net = PoseExpNet(2, masks=True, widths=widths, strides=strides).double()
+    views = torch.randn(2, 9, 24, 40, dtype=torch.float64)
+    f = nn.functional
+    hidden, shared = views, views
+    for number, (kernel, stride) in enumerate(zip((7, 5, 3, 3, 3, 3, 3), strides, strict=True), 1):
+        hidden = f.relu(f.conv2d(hidden, *weights(net, f"conv{number}"), stride, kernel // 2))
+        if number == 5:
+            shared = hidden
+    poses = 0.01 * f.conv2d(hidden, *weights(net, "pose")).mean((2, 3)).view(2, 2, 6)
+    found, masks = net(views)
+    torch.testing.assert_close(found, poses)
+    up, expected = shared, []
+    for number in (5, 4, 3, 2, 1):
+        up = f.relu(
+            f.conv_transpose2d(up, *weights(net, f"upconv{number}"), strides[number - 1], 1)
+        )
+        if number < 5:
+            expected.append(f.conv2d(up, *weights(net, f"mask{number}"), padding=1).sigmoid())
+    assert [tuple(mask.shape[2:]) for mask in masks] == [(24, 40), (12, 20), (6, 10), (3, 5)]
+    for mask, twin in zip(masks, reversed(expected), strict=True):
+        torch.testing.assert_close(mask, twin)
+
+
+def test_the_depth_net_is_the_plain_chain() -> None:
+    torch.manual_seed(0)
+    net = DispNet((2, 3, 4, 5, 6, 7, 8), (3, 4, 5, 6, 7, 8, 9)).double()
+    picture = torch.randn(1, 3, 128, 128, dtype=torch.float64)
+    f = nn.functional
+    skips = [picture]
+    for level, kernel in enumerate((7, 5, 3, 3, 3, 3, 3), start=1):
+        half = f.relu(f.conv2d(skips[-1], *weights(net, f"down{level}.0"), 2, kernel // 2))
+        skips.append(f.relu(f.conv2d(half, *weights(net, f"down{level}.2"), 1, kernel // 2)))
+    hidden = skips.pop()
+    expected: list[Tensor] = []
+    for level in (7, 6, 5, 4, 3, 2, 1):
+        up = f.relu(f.conv_transpose2d(hidden, *weights(net, f"up{level}.0"), 2, 1, 1))
+        parts = [up] if level == 1 else [up, skips[level - 1]]
+        if level < 4:
+            parts.append(f.interpolate(expected[-1], scale_factor=2.0, mode="bilinear"))
+        hidden = f.relu(f.conv2d(torch.cat(parts, 1), *weights(net, f"join{level}.0"), padding=1))
+        if level <= 4:
+            raw = f.conv2d(hidden, *weights(net, f"disparity{level}"), padding=1)
+            expected.append(10 * raw.sigmoid() + 0.01)
+    for disparity, twin in zip(net(picture), reversed(expected), strict=True):
+        torch.testing.assert_close(disparity, twin)
 
 
 def test_sizes_that_do_not_halve() -> None:

@@ -126,6 +126,11 @@ def test_the_loss_by_hand() -> None:
     assert float(loss(still(scales=2), clip)) == pytest.approx(1.5)
     masked = 0.5 * 0.75 + 0.2 * 2 * math.log(2)
     assert float(loss(still(masks=0.5), clip)) == pytest.approx(masked)
+    # each scale has its own masks
+    fine, coarse = still(masks=0.5, scales=2).masks
+    views = still(scales=2)._replace(masks=(fine, coarse / 2))
+    both = masked + 0.25 * 0.75 + 0.2 * 2 * math.log(4)
+    assert float(loss(views, clip)) == pytest.approx(both)
     weighted = ViewSynthesis(CAMERA, mask_weight=1.0)
     assert float(weighted(still(masks=0.5), clip)) == pytest.approx(0.375 + 2 * math.log(2))
 
