@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -33,8 +34,11 @@ def relevance_strip(
     *,
     indices: Sequence[int] | None = None,
     labels: Sequence[str] | None = None,
+    notes: Sequence[str] | None = None,
     title: str | None = None,
     curve: bool = True,
+    weights: tuple[str, Tensor | np.ndarray] | None = None,
+    quantity: str = "relevance",
     outlier_perc: float = 2.0,
     scale: float | None = None,
     cmap: str | Colormap | None = None,
@@ -43,7 +47,8 @@ def relevance_strip(
 
     The first row shows the frames; each further row one map: red for positive relevance, blue for
     negative, white for none. All maps share one scale, so that they compare. A curve below sums
-    each map over the pixels of every frame of the clip.
+    each map over the pixels of every frame of the clip, or shows one number per frame that is known
+    otherwise, such as its attention weight.
 
     Args:
         frames: uint8, (T, C, H, W) or (T, H, W, C).
@@ -51,8 +56,11 @@ def relevance_strip(
         indices: which frames to show; ``None`` for up to eight, evenly spaced.
         labels: what is written above each frame of the clip (T of them), such as its number in the
             file; ``None`` for 0, 1, 2, ...
+        notes: what is written after that, of each frame of the clip.
         title: a line above all.
         curve: whether to draw the curve.
+        weights: a name and one number per frame (T), which the curve shows instead of the sums.
+        quantity: what the colour bar calls the values.
         outlier_perc: percentage of relevance that may saturate
             (:func:`~captum_video.visualization.robust_maximum`).
         scale: the magnitude at which colours saturate; ``None`` for the rows' robust maximum.
@@ -73,8 +81,12 @@ def relevance_strip(
         raise ValueError(f"indices must be frame numbers from 0 to {total - 1}, got {shown}")
     if labels is None:
         labels = [str(i) for i in range(total)]
-    elif len(labels) != total:
-        raise ValueError(f"labels must be one per frame ({total}), got {len(labels)}")
+    for name, texts in (("labels", labels), ("notes", notes)):
+        if texts is not None and len(texts) != total:
+            raise ValueError(f"{name} must be one per frame ({total}), got {len(texts)}")
+    curves = {name: values.sum(axis=(1, 2)) for name, values in maps.items()}
+    if weights is not None:
+        curves = {weights[0]: _weights(*weights, total)}
     if scale is None:
         scale = robust_maximum(*maps.values(), outlier_perc=outlier_perc)
     if scale == 0:
@@ -83,7 +95,8 @@ def relevance_strip(
     figure, axes, below, bar = _layout(pictures.shape, list(maps), len(shown), bool(title), curve)
     for column, index in enumerate(shown):
         axes[0, column].imshow(pictures[index], interpolation="nearest", aspect="auto")
-        axes[0, column].set_title(labels[index], fontsize=8, color=_QUIET, pad=3)
+        text = labels[index] if notes is None else f"{labels[index]}: {notes[index]}"
+        axes[0, column].set_title(text, fontsize=8, color=_QUIET, pad=3)
         for row, values in enumerate(maps.values(), start=1):
             colours = signed_colours(values[index], scale, cmap)
             axes[row, column].imshow(colours, interpolation="nearest", aspect="auto")
@@ -91,9 +104,9 @@ def relevance_strip(
         axes[row, 0].set_ylabel(name, fontsize=9, color=_INK, labelpad=6)
     if title:
         _draw_title(figure, title)
-    _draw_bar(bar, scale, colour_map(cmap))
+    _draw_bar(bar, scale, colour_map(cmap), quantity)
     if below is not None:
-        _draw_curve(below, maps, shown, labels)
+        _draw_curve(below, curves, shown, labels, "sum per frame" if weights is None else "")
     return figure, axes
 
 
@@ -110,6 +123,15 @@ def _maps(
                 "resize one of them (captum_video.io.resize)"
             )
     return maps
+
+
+def _weights(name: str, values: Tensor | np.ndarray, total: int) -> np.ndarray:
+    found = torch.as_tensor(values).detach().cpu().double().numpy()
+    if found.shape != (total,) or not np.isfinite(found).all():
+        raise ValueError(
+            f"weights {name!r} must be one finite number per frame ({total}), got shape {found.shape}"
+        )
+    return found
 
 
 def _layout(
@@ -155,7 +177,7 @@ def _draw_title(figure: Figure, title: str) -> None:
         text.set_fontsize(10 / share)
 
 
-def _draw_bar(axes: Axes, scale: float, cmap: Colormap) -> None:
+def _draw_bar(axes: Axes, scale: float, cmap: Colormap, quantity: str) -> None:
     limit = scale or 1.0
     colours = ScalarMappable(Normalize(-limit, limit), cmap)
     bar = axes.figure.colorbar(colours, cax=axes, ticks=[-limit, 0, limit])
@@ -163,17 +185,22 @@ def _draw_bar(axes: Axes, scale: float, cmap: Colormap) -> None:
     number = f"{scale:.2g}"
     bar.ax.set_yticklabels([f"-{number}", "0", f"+{number}"] if scale else ["", "0", ""])
     bar.ax.tick_params(labelsize=7, length=2, colors=_QUIET)
-    axes.set_title("relevance,\none scale", fontsize=7, color=_QUIET, pad=5, loc="left")
+    axes.set_title(f"{quantity},\none scale", fontsize=7, color=_QUIET, pad=5, loc="left")
 
 
 def _draw_curve(
-    axes: Axes, maps: dict[str, np.ndarray], shown: Sequence[int], labels: Sequence[str]
+    axes: Axes,
+    curves: dict[str, np.ndarray],
+    shown: Sequence[int],
+    labels: Sequence[str],
+    title: str,
 ) -> None:
     times = np.arange(len(labels))
     axes.axhline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
-    for (name, values), colour in zip(maps.items(), _cycle(len(maps)), strict=True):
-        sums = values.sum(axis=(1, 2))
-        axes.plot(times, sums, color=colour, linewidth=1.3, marker="o", markersize=2.2, label=name)
+    for (name, values), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
+        axes.plot(
+            times, values, color=colour, linewidth=1.3, marker="o", markersize=2.2, label=name
+        )
     for index in shown:
         axes.axvline(index, color="#e4e4e4", linewidth=0.6, zorder=-1)
     axes.set_xlim(-0.5, len(labels) - 0.5)
@@ -195,7 +222,7 @@ def _draw_curve(
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         handlelength=1.2,
-        title="sum per frame",
+        title=title,
         title_fontsize=7,
     )
 

@@ -54,6 +54,31 @@ def test_the_curve_sums_each_map_per_frame() -> None:
     assert without.get_figheight() < figure.get_figheight()
 
 
+def test_the_curve_may_show_weights_instead() -> None:
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.1, 0.1, 0.2])
+    notes = [f"{100 * weight:.0f} %" for weight in weights.tolist()]
+    figure, axes = relevance_strip(
+        frames(),
+        {"Grad-CAM": maps()["total"]},
+        indices=[2, 5],
+        notes=notes,
+        weights=("attention", weights),
+        quantity="Grad-CAM",
+    )
+    assert [axis.get_title() for axis in axes[0]] == ["2: 30 %", "5: 20 %"]
+    (line,) = [
+        line for axis in figure.axes for line in axis.lines if np.size(line.get_xdata()) == 6
+    ]
+    assert line.get_label() == "attention"
+    assert np.array_equal(line.get_ydata(), weights.double().numpy())
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert "Grad-CAM,\none scale" in titles
+    assert not any("relevance" in title for title in titles)
+    legend = line.axes.get_legend()
+    assert legend is not None
+    assert legend.get_title().get_text() == ""  # no sums
+
+
 def test_labels_title_and_scale() -> None:
     labels = [f"{t / 10:.1f} s" for t in range(6)]
     figure, axes = relevance_strip(
@@ -119,3 +144,10 @@ def test_refuses() -> None:
         relevance_strip(frames(), maps(), indices=[6])
     with pytest.raises(ValueError, match=r"labels must be one per frame \(6\), got 1"):
         relevance_strip(frames(), maps(), labels=["a"])
+    with pytest.raises(ValueError, match=r"notes must be one per frame \(6\), got 1"):
+        relevance_strip(frames(), maps(), notes=["a"])
+    for weights in (torch.ones(5), torch.full((6,), float("nan"))):
+        with pytest.raises(
+            ValueError, match=r"weights 'a' must be one finite number per frame \(6\)"
+        ):
+            relevance_strip(frames(), maps(), weights=("a", weights))
