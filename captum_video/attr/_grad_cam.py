@@ -229,22 +229,19 @@ class GradCam:
     def warn_if_timeless(
         self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...], maps: Iterable[LayerMap]
     ) -> None:
-        """Warns if the layer has one time step for many frames, naming a layer that has several."""
+        """Warns if the layer has one time step for many frames and an earlier one has several."""
         for item in maps:
             number = item.arrangement.source
             length = self._length(inputs[number], self.axes(inputs)[number])
             if item.arrangement.slices > 1 or length < 2:
                 continue
             other = deepest_with_time(self.forward, self.layer, inputs, extra, self.time_dim)
-            advice = (
-                f"the deepest layer before it that still has several is {other.name!r}, with "
-                f"{other.slices}"
-                if other is not None
-                else "no layer before it has more"
-            )
+            if other is None:
+                continue  # the model never tells frames apart, so one map is all there is
             warnings.warn(
                 f"layer {self.name!r} has one time step for {length} frames, so every frame gets "
-                f"the same map; {advice}",
+                f"the same map; the deepest layer before it that still has several is "
+                f"{other.name!r}, with {other.slices}",
                 stacklevel=5,
             )
 

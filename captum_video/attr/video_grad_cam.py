@@ -124,7 +124,8 @@ class VideoGradCam(LayerGradCam):
             RuntimeError: for a model with batch norm or dropout in training mode.
 
         Warns:
-            UserWarning: if the layer has one time step for many frames, or a gradient is zero.
+            UserWarning: if the layer has one time step for many frames where an earlier layer has
+                several (which is named), or a gradient is zero.
         """
         check_choice("temporal_alignment", temporal_alignment, ("receptive_field", "uniform"))
         clips: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)

@@ -358,16 +358,19 @@ class TestTimeless:
             VideoGradCam(model, "features.5").attribute(x[:, :, :1].repeat(1, 1, 4, 1, 1), 1)
             VideoGradCam(model, "features.5").attribute(x, 1, upsample=False)
 
-    def test_says_so_where_there_is_none(self) -> None:
+    def test_frames_stacked_as_channels_have_one_map(self) -> None:
         net = seeded(nn.Sequential(nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten()))
 
         def stacked(x: Tensor) -> Tensor:
             result: Tensor = net(x.flatten(1, 2))
             return result
 
-        with pytest.warns(UserWarning, match="no layer before it has more"):
-            high = VideoGradCam(stacked, net[1]).attribute(clip(2, 3, 2, 12, 10), 1)  # type: ignore[index]
+        x = clip(2, 3, 2, 12, 10)
+        cam = VideoGradCam(stacked, net.get_submodule("1"))
+        high = cam.attribute(x, 1)  # no layer has more, so there is nothing to warn of
         assert high.shape == (2, 1, 2, 12, 10)
+        assert torch.equal(high[:, :, 0], high[:, :, 1])
+        assert list(cam.coverage(x).frames(0)) == [0, 1]
 
 
 class TestZeroAndInfinite:
