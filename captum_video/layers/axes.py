@@ -124,7 +124,7 @@ def _merged(before: Part, after: Part) -> Part | None:
     if a.source != b.source:
         return None
     if a.first is None or a.last is None or b.first is None or b.last is None:
-        return (Extent(None, a.size + b.size),)
+        return (Extent(None, a.size + b.size, mixed=a.mixed or b.mixed),)
     return (
         Extent(a.source, a.size + b.size, a.first + b.first, a.last + b.last, a.mixed or b.mixed),
     )

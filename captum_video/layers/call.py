@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from captum_video.layers.axes import Unreadable, take
-from captum_video.layers.layout import Axis, Layout, blank, merge_hidden, mixed_axis, reaches
+from captum_video.layers.layout import Axis, Layout, reaches, settled
 
 
 class Call:
@@ -92,12 +92,8 @@ class Call:
 
     def made(self, axes: Sequence[Axis]) -> Layout:
         """A layout of new axes; input axes that they no longer show become hidden."""
-        opaque = any(layout.opaque for layout in self.layouts)
-        if opaque:
-            axes = [mixed_axis(axis) for axis in axes]
-        reached = [reaches(layout.axes) for layout in self.layouts]
-        hidden = merge_hidden(axes, [*reached, *(layout.hidden for layout in self.layouts)])
-        return Layout(tuple(axes), hidden, opaque)
+        reached = [mapping for one in self.layouts for mapping in (reaches(one.axes), one.hidden)]
+        return settled(axes, reached, any(layout.opaque for layout in self.layouts))
 
 
 Rule = Callable[[Call], "Layout | list[Layout]"]
@@ -127,20 +123,16 @@ def tensors(value: object) -> Iterator[Tensor]:
 
 def replaced(layout: Layout, changes: dict[int, Axis]) -> Layout:
     """A layout with some axes replaced; what they no longer show becomes hidden."""
-    axes = tuple(changes.get(i, axis) for i, axis in enumerate(layout.axes))
-    if layout.opaque:
-        axes = tuple(mixed_axis(axis) for axis in axes)
+    axes = [changes.get(i, axis) for i, axis in enumerate(layout.axes)]
     gone = reaches(layout.axes[i] for i in changes)
-    hidden = merge_hidden(axes, [gone, layout.hidden]) if gone else layout.hidden
-    return Layout(axes, hidden, layout.opaque)
+    return settled(axes, [gone, layout.hidden], layout.opaque)
 
 
 def without(layout: Layout, places: Sequence[int]) -> Layout:
     """A layout without some axes, whose reach becomes hidden."""
     axes = [axis for i, axis in enumerate(layout.axes) if i not in places]
     gone = reaches(layout.axes[i] for i in places)
-    hidden = merge_hidden(axes, [gone, layout.hidden]) if gone else layout.hidden
-    return Layout(tuple(axes), hidden, layout.opaque)
+    return settled(axes, [gone, layout.hidden], layout.opaque)
 
 
 def selected(layout: Layout, place: int, indices: Sequence[int]) -> Layout:
@@ -150,8 +142,3 @@ def selected(layout: Layout, place: int, indices: Sequence[int]) -> Layout:
     if new is old:
         return layout
     return replaced(layout, {place: new})
-
-
-def blanked(layout: Layout, places: Sequence[int], shape: Sequence[int]) -> Layout:
-    """A layout whose axes ``places`` no longer descend from an input."""
-    return replaced(layout, {place: blank(shape[place]) for place in places})

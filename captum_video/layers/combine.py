@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, prod
 
@@ -17,12 +17,11 @@ from captum_video.layers.layout import (
     blank,
     extents,
     length,
-    merge_hidden,
     mixed,
-    mixed_axis,
     overlap,
     reaches,
     same,
+    settled,
     single,
     union,
 )
@@ -54,7 +53,9 @@ def broadcast(layout: Layout, rank: int) -> Operand:
     return Operand(layout, tuple(i - rank + own if i >= rank - own else None for i in range(rank)))
 
 
-def combine(shape: Sequence[int], operands: Sequence[Operand]) -> Layout:
+def combine(
+    shape: Sequence[int], operands: Sequence[Operand], given: tuple[int, Axis] | None = None
+) -> Layout:
     """The layout of a tensor each entry of which is made of the matching entries of the operands.
 
     Where operands hold the same input axis, a slice covers the union of what theirs cover. Where an
@@ -64,6 +65,7 @@ def combine(shape: Sequence[int], operands: Sequence[Operand]) -> Layout:
     Args:
         shape: the result's shape.
         operands: the tensors that descend from an input, at least one.
+        given: an axis of the result that is known already, with its place.
 
     Returns:
         The result's layout.
@@ -73,6 +75,9 @@ def combine(shape: Sequence[int], operands: Sequence[Operand]) -> Layout:
     """
     axes: list[Axis] = []
     for place, size in enumerate(shape):
+        if given is not None and place == given[0]:
+            axes.append(given[1])
+            continue
         found: list[Axis] = []
         thin: list[Axis] = []
         for operand in operands:
@@ -91,13 +96,13 @@ def combine(shape: Sequence[int], operands: Sequence[Operand]) -> Layout:
         else:
             merged = blank(size)
         axes.append(merged)
-    axes = _spread(axes, operands)
-    opaque = any(operand.layout.opaque for operand in operands)
-    if opaque:
-        axes = [mixed_axis(axis) for axis in axes]
-    reached: list[dict[Source, Reach]] = [reaches(operand.layout.axes) for operand in operands]
-    hidden = merge_hidden(axes, [*reached, *(operand.layout.hidden for operand in operands)])
-    return Layout(tuple(axes), hidden, opaque)
+    spread = _spread(axes, operands)
+    if given is not None:
+        spread[given[0]] = given[1]
+    reached: list[Mapping[Source, Reach]] = []
+    for operand in operands:
+        reached += [reaches(operand.layout.axes), operand.layout.hidden]
+    return settled(spread, reached, any(operand.layout.opaque for operand in operands))
 
 
 def _spread(axes: list[Axis], operands: Sequence[Operand]) -> list[Axis]:
@@ -147,17 +152,22 @@ def _size(part: Part) -> int:
 
 
 def _both_parts(a: Part, b: Part) -> Part:
+    if not any(e.source for e in b) and not any(e.source for e in a):
+        return b if any(e.mixed for e in b) else a
     if not any(e.source for e in b):
         return a
     if not any(e.source for e in a):
         return b
+    if [e.size for e in a] == [e.size for e in b]:
+        return tuple(_both_extents(x, y) for x, y in zip(a, b, strict=True))
     wide_a = [e for e in a if e.size > 1]
     wide_b = [e for e in b if e.size > 1]
     if [e.size for e in wide_a] != [e.size for e in wide_b]:
         return (Extent(None, _size(a)),)
-    if [e.size for e in a] == [e.size for e in b]:
-        wide_a, wide_b = list(a), list(b)
-    return tuple(_both_extents(x, y) for x, y in zip(wide_a, wide_b, strict=True))
+    # factors of one slice lie under all slices of the others
+    thin = {e.source for e in (*a, *b) if e.size == 1}
+    wide = [_both_extents(x, y) for x, y in zip(wide_a, wide_b, strict=True)]
+    return tuple(mixed(e) if e.source in thin else e for e in wide)
 
 
 def _both_extents(a: Extent, b: Extent) -> Extent:

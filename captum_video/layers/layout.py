@@ -30,7 +30,8 @@ class Extent:
         last: for each slice the highest input index that it covers.
         mixed: whether something also brought in what lies beyond (attention, recurrence, a gate, a
             norm over the axis, an operation that is not known); ``first`` and ``last`` then say
-            where a slice sits and not all that it has seen.
+            where a slice sits and not all that it has seen. Without a source: whether this is a
+            part of a concatenation that is no constant (a class token after attention).
         whole: what this is a piece of, when a reshape split one factor in several; its slices then
             cover all that falls to them in ``whole``.
         step: distance in ``whole`` between two slices of the piece.
@@ -243,25 +244,66 @@ def reach(extent: Extent) -> Reach:
 def reaches(axes: Iterable[Axis]) -> dict[Source, Reach]:
     """What all slices of some axes cover together, by input axis."""
     found: dict[Source, Reach] = {}
-    for extent in extents(axes):
-        assert extent.source is not None
-        mine = reach(extent)
-        other = found.get(extent.source)
-        found[extent.source] = mine if other is None else mine | other
+    for axis in axes:
+        live = any(e.mixed and e.source is None for part in axis for e in part)
+        for extent in extents([axis]):
+            assert extent.source is not None
+            mine = reach(extent)
+            if live:  # what a class token has seen is not known
+                mine = Reach(mine.first, mine.last, True)
+            other = found.get(extent.source)
+            found[extent.source] = mine if other is None else mine | other
     return found
 
 
-def merge_hidden(
-    axes: Iterable[Axis], reached: Iterable[Mapping[Source, Reach]]
-) -> dict[Source, Reach]:
-    """The ``hidden`` of a tensor: what was reached and no axis stands for."""
-    shown = {extent.source for extent in extents(axes)}
+def settled(
+    axes: Sequence[Axis], reached: Iterable[Mapping[Source, Reach]], opaque: bool = False
+) -> Layout:
+    """A layout of new axes.
+
+    A piece whose siblings are gone is no piece any more: it covers what they covered together.
+
+    Args:
+        axes: the tensor's axes.
+        reached: what the tensors that it was made of covered; what no axis shows becomes hidden.
+        opaque: whether one of them was opaque.
+
+    Returns:
+        The layout.
+    """
+    shown = extents(axes)
+    if any(extent.whole is not None for extent in shown):
+        axes = [_without_orphans(axis, shown) for axis in axes]
+    if opaque:
+        axes = [mixed_axis(axis) for axis in axes]
+    sources = {extent.source for extent in shown}
     hidden: dict[Source, Reach] = {}
     for mapping in reached:
         for source, mine in mapping.items():
-            if source not in shown:
+            if source not in sources:
                 hidden[source] = hidden[source] | mine if source in hidden else mine
-    return hidden
+    return Layout(tuple(axes), hidden, opaque)
+
+
+def _without_orphans(axis: Axis, shown: Sequence[Extent]) -> Axis:
+    """An axis whose pieces stand alone if not all pieces of their whole are shown."""
+
+    def settle(extent: Extent) -> Extent:
+        whole = extent.whole
+        if whole is None:
+            return extent
+        sizes = {
+            other.step: other.size
+            for other in shown
+            if other.whole is not None and (other.source, other.whole.size) == key(extent, whole)
+        }
+        complete = prod(sizes.values()) == whole.size
+        return extent if complete else replace(extent, whole=None, step=1)
+
+    def key(extent: Extent, whole: Extent) -> tuple[Source | None, int]:
+        return extent.source, whole.size
+
+    return tuple(tuple(settle(extent) for extent in part) for part in axis)
 
 
 def lost(shape: Sequence[int]) -> Layout:

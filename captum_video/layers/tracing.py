@@ -152,7 +152,7 @@ class Trace(TorchFunctionMode):
         layouts = self._followed(call, find(name), results)
         for tensor, layout in zip(results, layouts, strict=True):
             if any(tensor is argument for argument in tensors((args, kwargs))):
-                self._overwrite(tensor, layout)
+                self._overwrite(tensor, layout, len(tracked) == 1)
             else:
                 self._store(tensor, layout)
         if name == "getitem" and results[0]._is_view():
@@ -179,16 +179,25 @@ class Trace(TorchFunctionMode):
             return [lost(tensor.shape) for tensor in results]
         return layouts
 
-    def _overwrite(self, tensor: Tensor, layout: Layout) -> None:
-        """Stores the layout of a tensor that was written to in place, and of what it is part of."""
+    def _overwrite(self, tensor: Tensor, layout: Layout, alone: bool) -> None:
+        """Stores the layout of a tensor that was written to in place, and of what it is part of.
+
+        Args:
+            tensor: as it is now.
+            layout: the layout that it has now.
+            alone: whether it was the only tensor in the call that descends from an input.
+        """
         before = self._find(tensor)
         changed = [(tensor, layout)]
-        if before is not layout and before != layout:
+        base = _base(tensor)
+        # what a view covers is less exact than what its base does, so that only a base can tell
+        # from its layout that nothing came in
+        same = before is layout or before == layout
+        if not same or not (alone or base is tensor):
             while (part := self._parts.get(id(tensor))) is not None and part[0]() is tensor:
                 _, tensor, index = part
                 layout = self._with_part(tensor, index, layout)
                 changed.append((tensor, layout))
-            base = _base(tensor)
             self._overwritten[id(base)] = (weakref.ref(base), self._tick)
         for tensor, layout in changed:
             self._store(tensor, layout)

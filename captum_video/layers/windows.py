@@ -38,7 +38,7 @@ def ascending(values: Values) -> bool:
 def picked(extent: Extent, indices: Sequence[int]) -> Extent:
     """Slices by number; numbers beyond the ends continue linearly."""
     if extent.first is None or extent.last is None:
-        return Extent(None, len(indices))
+        return Extent(None, len(indices), mixed=extent.mixed)
     before = max(0, -min(indices, default=0))
     after = max(0, max(indices, default=0) - extent.size + 1)
     first = extended(extent.first, before, after)
@@ -215,6 +215,8 @@ def _padded(axis: Axis) -> Extent | None:
     """An axis of one sourced factor with constants before and after it, as if it were padded."""
     places = [i for i, part in enumerate(axis) if any(e.source is not None for e in part)]
     if len(places) != 1 or len(axis[places[0]]) != 1:
+        return None
+    if any(e.mixed and e.source is None for part in axis for e in part):
         return None
     extent = axis[places[0]][0]
     before = sum(e.size for part in axis[: places[0]] for e in part)

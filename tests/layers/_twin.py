@@ -86,7 +86,7 @@ def factors(layout: Layout, marks: Tensor) -> Iterator[tuple[Extent, Tensor]]:
             mine = marks.narrow(place, start, prod(sizes)).unflatten(place, sizes)
             start += prod(sizes)
             for number, extent in enumerate(part):
-                yield extent, mine.movedim(place + number, 0).flatten(1).any(1)
+                yield extent, mine.movedim(place + number, 0).reshape(extent.size, -1).any(1)
 
 
 def check(

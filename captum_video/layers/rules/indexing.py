@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -21,9 +21,10 @@ from captum_video.layers.layout import (
     Source,
     blank,
     extents,
-    merge_hidden,
     mixed_axis,
+    overlap,
     reaches,
+    settled,
     single,
 )
 
@@ -157,22 +158,26 @@ def written(
     region = [_count(place, shape) for place in found if place.keeps]
     value = combine(region, [broadcast(new, len(region))])
     axes: list[Axis] = []
-    kept = iter(value.axes)
+    away: list[list[Extent]] = []
+    number = 0
     for place in found:
-        axis = next(kept) if place.keeps else None
+        axis = value.axes[number] if place.keeps else None
+        if place.axis is not None:
+            others = [a for i, a in enumerate(value.axes) if i != number or axis is None]
+            away.append(extents(others))
+        number += place.keeps
         if place.axis is not None:
             before = None if old is None or whole else old.axes[place.axis]
             if axis is None and before is not None:
                 axis, value = _shown(before, value)
             axes.append(_written_axis(shape[place.axis], before, place, axis))
     layouts = [value] if old is None or whole else [old, value]
-    opaque = any(layout.opaque for layout in layouts)
-    axes = [_crossed(axis, layouts) for axis in axes]
-    if opaque:
-        axes = [mixed_axis(axis) for axis in axes]
-    reached: list[dict[Source, Reach]] = [reaches(layout.axes) for layout in layouts]
-    hidden = merge_hidden(axes, [*reached, *(dict(layout.hidden) for layout in layouts)])
-    return Layout(tuple(axes), hidden, opaque)
+    hidden = {source for layout in layouts for source in layout.hidden}
+    axes = [_crossed(axis, hidden, others) for axis, others in zip(axes, away, strict=True)]
+    reached: list[Mapping[Source, Reach]] = []
+    for layout in layouts:
+        reached += [reaches(layout.axes), layout.hidden]
+    return settled(axes, reached, any(layout.opaque for layout in layouts))
 
 
 def _shown(before: Axis, value: Layout) -> tuple[Axis | None, Layout]:
@@ -186,10 +191,10 @@ def _shown(before: Axis, value: Layout) -> tuple[Axis | None, Layout]:
     return single(slice_), Layout(value.axes, hidden, value.opaque)
 
 
-def _crossed(axis: Axis, layouts: Sequence[Layout]) -> Axis:
-    """Mixed if one of the tensors holds the input axis only in every entry."""
-    sources = {extent.source for part in axis for extent in part if extent.source}
-    crossed = any(source in layout.hidden for layout in layouts for source in sources)
+def _crossed(axis: Axis, hidden: set[Source], away: Sequence[Extent]) -> Axis:
+    """Mixed if a tensor holds the input axis in every entry, or the value on another axis."""
+    shown = extents([axis])
+    crossed = any(e.source in hidden or any(overlap(e, other) for other in away) for e in shown)
     return mixed_axis(axis) if crossed else axis
 
 

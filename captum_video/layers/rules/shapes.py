@@ -13,11 +13,10 @@ from captum_video.layers.layout import (
     Extent,
     Layout,
     blank,
+    extents,
     fuse,
     length,
-    merge_hidden,
-    mixed_axis,
-    reaches,
+    single,
 )
 
 
@@ -199,12 +198,20 @@ def cat(call: Call) -> Layout:
     layouts = [call.layout(item) for item in items if item.dim() == len(shape)]
     sizes = [item.shape[place] for item in items if item.dim() == len(shape)]
     parts = [
-        layout.axes[place] if layout is not None else blank(size)
+        blank(size) if layout is None else layout.axes[place]
         for layout, size in zip(layouts, sizes, strict=True)
     ]
-    along = joined([part for part, size in zip(parts, sizes, strict=True) if size])
+    along = joined(
+        [
+            part if layout is None or extents([part]) else single(Extent(None, size, mixed=True))
+            for layout, part, size in zip(layouts, parts, sizes, strict=True)
+            if size
+        ]
+    )
+    if not extents([along]):
+        along = blank(length(along))
     places = tuple(None if i == place else i for i in range(len(shape)))
-    layout = _side_by_side(shape, [known for known in layouts if known], places, place, along)
+    layout = _side_by_side(shape, layouts, places, place, along)
     if sizes == [1] * len(sizes) and all(part == blank(1) for part in parts):
         return beside(layout, place, layouts)
     return layout
@@ -217,9 +224,7 @@ def stack(call: Call) -> Layout:
     place = normal(call.get(1, "dim", 0), len(shape))
     layouts = [call.layout(item) for item in items]
     places = tuple(None if i == place else i - (i > place) for i in range(len(shape)))
-    layout = _side_by_side(
-        shape, [known for known in layouts if known], places, place, blank(len(items))
-    )
+    layout = _side_by_side(shape, layouts, places, place, blank(len(items)))
     return beside(layout, place, layouts)
 
 
@@ -232,32 +237,14 @@ def _items(call: Call) -> list[Any]:
 
 def _side_by_side(
     shape: Sequence[int],
-    layouts: Sequence[Layout],
+    layouts: Sequence[Layout | None],
     places: tuple[int | None, ...],
     place: int,
     axis: Axis,
 ) -> Layout:
     """Tensors along axis ``place``; the other axes lie on top of each other."""
-    rest = [Layout(_others(layout, places), layout.hidden, layout.opaque) for layout in layouts]
-    kept = tuple(i for i in range(len(shape)) if i != place)
-    thinned = combine(
-        [shape[i] for i in kept],
-        [Operand(layout, tuple(range(len(kept)))) for layout in rest],
-    )
-    axes = list(thinned.axes)
-    axes.insert(place, axis)
-    whole = Layout(tuple(axes), {}, thinned.opaque)
-    return _with_hidden(whole, [*layouts, thinned])
-
-
-def _others(layout: Layout, places: tuple[int | None, ...]) -> tuple[Axis, ...]:
-    return tuple(layout.axes[i] for i in places if i is not None)
-
-
-def _with_hidden(layout: Layout, layouts: Sequence[Layout]) -> Layout:
-    axes = tuple(mixed_axis(axis) for axis in layout.axes) if layout.opaque else layout.axes
-    reached = [mapping for one in layouts for mapping in (reaches(one.axes), one.hidden)]
-    return Layout(axes, merge_hidden(axes, reached), layout.opaque)
+    operands = [Operand(layout, places) for layout in layouts if layout is not None]
+    return combine(shape, operands, (place, axis))
 
 
 def pixel_shuffle(call: Call) -> Layout:
