@@ -8,17 +8,16 @@ not find the digit. Both answers are kept, with the places of the digit and of w
 
 from __future__ import annotations
 
-import colorsys
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from models.data._motion import MOTIONS, Pose, move, warp
-from models.data._sprites import CELLS, KINDS, ROUND, SPLITS, digit_bank, distractor_bank
+from models.data._paint import background, colour
+from models.data._seeded import SeededClips
+from models.data._sprites import CELLS, KINDS, ROUND, digit_bank, distractor_bank
 
 FRAMES = 16
 SIZE = (64, 64)
@@ -55,7 +54,7 @@ class Sample(NamedTuple):
     distractor_mask: Tensor
 
 
-class MovingDigits(Dataset[Sample]):
+class MovingDigits(SeededClips[Sample]):
     """Procedural clips, ``(3, 16, 64, 64)``; sample ``i`` is a pure function of ``(seed, i)``.
 
     The two splits draw on disjoint sets of digit images.
@@ -75,21 +74,6 @@ class MovingDigits(Dataset[Sample]):
 
     classes = CLASSES
     groups = GROUPS
-
-    def __init__(self, length: int, seed: int = 0, split: str = "train") -> None:
-        if length < 0:
-            raise ValueError(f"length must not be negative, got {length}.")
-        if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}.")
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}.")
-        self.length = length
-        self.seed = seed
-        self.split = split
-
-    def __len__(self) -> int:
-        """The number of clips."""
-        return self.length
 
     def __getitem__(self, index: int) -> Sample:
         """Draws one clip.
@@ -123,13 +107,7 @@ class MovingDigits(Dataset[Sample]):
 
     def _begin(self, index: int) -> tuple[np.random.Generator, int, int]:
         """The clip's source of randomness, and the labels, which are the first it gives."""
-        if not 0 <= index < self.length:
-            raise IndexError(
-                f"index must be from 0 to {self.length - 1}, got {index}."
-                if self.length
-                else f"The data set is empty, got index {index}."
-            )
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, index]))
+        rng = self._generator(index)
         return rng, int(rng.integers(len(MOTIONS))), int(rng.integers(len(LOOKS)))
 
 
@@ -152,13 +130,13 @@ def _draw(rng: np.random.Generator, motion: int, look: int, split: str) -> Sampl
         [*still_poses, *(pose for _, pose in movers), digit_pose],
         SIZE,
     )
-    clip = _background(rng)[:, None].repeat(1, FRAMES, 1, 1)
+    clip = background(rng, SIZE)[:, None].repeat(1, FRAMES, 1, 1)
     lengths = [1] * len(still) + [FRAMES] * (len(movers) + 1)
     moving = torch.zeros(FRAMES, *SIZE, dtype=torch.bool)
     mask = moving
     for layer in drawn.split(lengths):
         ink, cover = layer.unbind(1)
-        clip.mul_(1 - cover).addcmul_(ink, _colour(rng)[:, None])
+        clip.mul_(1 - cover).addcmul_(ink, colour(rng)[:, None])
         moving = (moving | mask) & (cover <= 0.5)
         mask = (cover > 0.5) & (len(layer) == FRAMES)
     return Sample(clip.clamp_(0, 1), motion, look, mask, moving)
@@ -180,20 +158,3 @@ def _distractor(rng: np.random.Generator, kind: str) -> tuple[Tensor, tuple[floa
     variants = distractor_bank()[kind]
     sprite = variants[int(rng.integers(len(variants)))]
     return sprite, (rng.uniform(*_DISTRACTOR_SIZE) / CELLS, rng.uniform(0, 2 * np.pi))
-
-
-def _colour(rng: np.random.Generator) -> Tensor:
-    """A bright colour, ``(3, 1, 1)``."""
-    hue, saturation, value = rng.uniform([0, 0.25, 0.85], [1, 0.85, 1])
-    rgb = colorsys.hsv_to_rgb(hue, saturation, value)
-    return torch.tensor(rgb, dtype=torch.float32)[:, None, None]
-
-
-def _background(rng: np.random.Generator) -> Tensor:
-    """A still texture of middling brightness, ``(3, H, W)``: coarse clouds and fine grain."""
-    base = rng.uniform(0.25, 0.5, (3, 1, 1))
-    clouds = torch.from_numpy(rng.standard_normal((1, 3, 13, 13), dtype=np.float32))
-    clouds = F.interpolate(clouds, size=SIZE, mode="bilinear", align_corners=True)[0]
-    grain = torch.from_numpy(rng.standard_normal(SIZE, dtype=np.float32))
-    texture = torch.from_numpy(base).float() + 0.14 * clouds + 0.07 * grain
-    return texture.clamp(0, 1)
