@@ -22,6 +22,7 @@ class ModelInfo:
         mean: what each channel has subtracted, on clips in [0, 1]; not part of the model.
         std: what each channel is divided by, after that.
         layer: the dotted name of a sensible layer for Grad-CAM.
+        attention: the dotted name of the module that attends over frames; ``None`` if there is none.
         score: what the card says of fresh clips, such as the share of right answers to each
             question; ``None`` if untrained.
     """
@@ -34,6 +35,7 @@ class ModelInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     layer: str
+    attention: str | None = field(default=None, kw_only=True)
     score: Mapping[str, float] | None = field(default=None)
 
     def normalize(self, clip: Tensor) -> Tensor:

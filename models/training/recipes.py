@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from models.data.drives import Drives
+from models.data.events import Events
 from models.data.moving_digits import MovingDigits
 from models.training.odometry import ViewSynthesisTask
 from models.training.task import Classification, Task
@@ -67,6 +68,22 @@ _DRIVES_NOTE = (
     "validation use disjoint drives."
 )
 
+_EVENTS_NOTE = (
+    "Procedural clips of `models.data.Events`: a handwritten digit (scikit-learn's `load_digits`; "
+    "training and validation use disjoint digit images) shows for three or four of 16 frames, "
+    "among distractors of other shapes that come and go before, after and beside it."
+)
+
+_EVENTS = Recipe(
+    data=Events,
+    data_note=_EVENTS_NOTE,
+    steps=1600,
+    batch_size=16,
+    lr=2e-3,
+    eval_clips=400,
+    tolerance=0.05,
+)
+
 RECIPES: dict[str, Recipe] = {
     "c3d_small": Recipe(
         data=MovingDigits, data_note=_MOVING_DIGITS_NOTE, steps=2400, batch_size=32, lr=1e-3
@@ -85,4 +102,6 @@ RECIPES: dict[str, Recipe] = {
         tolerance=0.005,
         task=ViewSynthesisTask(),
     ),
+    "cnn_lstm_small": _EVENTS,
+    "cnn_lstm_attention_small": _EVENTS,
 }
