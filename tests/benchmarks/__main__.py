@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("speed", "memory", "ground_truth", "odometry")
+NAMES = ("speed", "memory", "ground_truth", "odometry", "attention")
 
 
 def main(names: list[str]) -> int:

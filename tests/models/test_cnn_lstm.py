@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,12 @@ def test_pretrained_weights_come_from_the_disk_or_not_at_all(
     state, expected = net.get_submodule("cnn").state_dict(), source.state_dict()
     assert set(expected) - set(state) == {"fc.weight", "fc.bias"}
     assert all(torch.equal(value, expected[key]) for key, value in state.items())
+
+
+def test_torchvision_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(ImportError, match=r"cnn_lstm needs torchvision.*\[models\]"):
+        models.build("cnn_lstm")
 
 
 def test_the_small_nets_are_alike_but_for_attention() -> None:
