@@ -46,6 +46,14 @@ class LayerMap(NamedTuple):
     arrangement: Arrangement
 
 
+class ClipSize(NamedTuple):
+    """What a map is enlarged to: the sizes of space, the number of frames, whether it has time."""
+
+    space: tuple[int, ...]
+    frames: int
+    has_time: bool
+
+
 class Gradients(NamedTuple):
     """What one forward and one backward pass gave.
 
@@ -130,10 +138,10 @@ class GradCam:
                 captured(self.layer, trace, layer_input=layer_input) as capture,
             ):
                 output = self.forward(*copies, *extra)
-                check_called_once(capture, self.name)
+                capture.check(self.name)
                 placed = self._arranged(capture, trace, inputs)
             value = score(output)
-            found = self._differentiated(value, capture.leaves, grad_kwargs or {})
+            found = capture.gradients(value, self.name, grad_kwargs or {})
         leaves = [leaf.detach() for leaf in capture.leaves]
         activations, gradients = (
             self._in_clip_layout(capture, placed, tensors) for tensors in (leaves, found)
@@ -191,22 +199,42 @@ class GradCam:
         alignment: TemporalAlignment,
     ) -> list[Tensor]:
         """Maps enlarged to the clips: each to the one it belongs to, or one to all of them."""
-        axes = self.axes(inputs)
+        sizes = [
+            ClipSize(
+                tuple(clip.shape[axis] for axis in axes.space),
+                self._length(clip, axes),
+                axes.time is not None or self.frames_per_clip is not None,
+            )
+            for clip, axes in zip(inputs, self.axes(inputs), strict=True)
+        ]
         if len(maps) > 1:
-            numbers = [item.arrangement.source for item in maps]
             return [
-                self._enlarged(item, inputs[n], axes[n], mode, alignment)
-                for item, n in zip(maps, numbers, strict=True)
+                self._enlarged(item, sizes[item.arrangement.source], mode, alignment)
+                for item in maps
             ]
         seen = maps[0].arrangement.seen
-        high = [
-            self._enlarged(maps[0], clip, own, mode, alignment)
-            for clip, own in zip(inputs, axes, strict=True)
-        ]
+        high = [self._enlarged(maps[0], size, mode, alignment) for size in sizes]
         return [
             each if seen is None or number in seen else torch.zeros_like(each)
             for number, each in enumerate(high)
         ]
+
+    def _enlarged(
+        self, item: LayerMap, size: ClipSize, mode: str, alignment: TemporalAlignment
+    ) -> Tensor:
+        placed = item.arrangement
+        if len(placed.space) != len(size.space) or not (size.space or placed.has_time):
+            raise ValueError(
+                f"layer {self.name!r} gives maps of shape {tuple(item.map.shape)}, which have not "
+                f"the {len(size.space)} spatial axes of the input: choose a layer with space, or "
+                "ask for upsample=False"
+            )
+        low = item.map if placed.has_time else item.map.unsqueeze(2)
+        coverage = placed.coverage
+        if coverage is None or alignment == "uniform" or coverage.length != size.frames:
+            coverage = Coverage.uniform(low.shape[2], size.frames)
+        high = upsample(low, coverage, size.space, check_mode(mode, len(size.space)))
+        return high if size.has_time else high.squeeze(2)
 
     def coverage(
         self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...], layer_input: bool = False
@@ -223,7 +251,7 @@ class GradCam:
                 captured(self.layer, trace, layer_input=layer_input) as capture,
             ):
                 self.forward(*copies, *extra)
-                check_called_once(capture, self.name)
+                capture.check(self.name)
                 return self._arranged(capture, trace, inputs)
 
     def warn_if_timeless(
@@ -285,26 +313,6 @@ class GradCam:
             tensors = [self._transformed(capture, tensors)]
         return [own.arrange(tensor) for own, tensor in zip(placed, tensors, strict=True)]
 
-    def _differentiated(
-        self, value: Tensor, leaves: list[Tensor], grad_kwargs: dict[str, Any]
-    ) -> list[Tensor]:
-        if not value.requires_grad:
-            raise ValueError(
-                f"what is explained does not depend on layer {self.name!r} (or the model cuts "
-                "gradients after it, by torch.no_grad, detach or NumPy)"
-            )
-        options = {"allow_unused": True, **grad_kwargs}
-        found = torch.autograd.grad(value.sum(), leaves, **options)
-        if all(gradient is None for gradient in found):
-            raise ValueError(
-                f"what is explained does not depend on layer {self.name!r}: choose a layer that "
-                "leads to it"
-            )
-        return [
-            torch.zeros_like(leaf) if gradient is None else gradient.detach()
-            for gradient, leaf in zip(found, leaves, strict=True)
-        ]
-
     def _check_gradients(self, gradients: list[Tensor]) -> None:
         zero = torch.ones(len(gradients[0]), dtype=torch.bool)
         for gradient in gradients:
@@ -324,57 +332,11 @@ class GradCam:
                 stacklevel=5,
             )
 
-    def _enlarged(
-        self,
-        item: LayerMap,
-        clip: Tensor,
-        axes: ClipAxes,
-        mode: str,
-        alignment: TemporalAlignment,
-    ) -> Tensor:
-        placed = item.arrangement
-        size = tuple(clip.shape[axis] for axis in axes.space)
-        if len(placed.space) != len(size) or (not size and not placed.has_time):
-            raise ValueError(
-                f"layer {self.name!r} gives maps of shape {tuple(item.map.shape)}, which have not "
-                f"the {len(size)} spatial axes of an input of shape {tuple(clip.shape)}: choose a "
-                "layer with space, or ask for upsample=False"
-            )
-        checked = check_mode(mode, len(size))
-        low = item.map if placed.has_time else item.map.unsqueeze(2)
-        length = self._length(clip, axes)
-        coverage = placed.coverage
-        if coverage is None or alignment == "uniform" or coverage.length != length:
-            coverage = Coverage.uniform(low.shape[2], length)
-        high = upsample(low, coverage, size, checked)
-        return high if axes.time is not None or self.frames_per_clip else high.squeeze(2)
-
     def _length(self, clip: Tensor, axes: ClipAxes) -> int:
         """The number of frames of a clip."""
         if axes.time is not None:
             return int(clip.shape[axes.time])
         return self.frames_per_clip or 1
-
-
-def check_called_once(capture: Capture, name: str) -> None:
-    """Refuses a layer without a single activation.
-
-    Raises:
-        ValueError: if it was not called, was called several times, or gave no tensor.
-    """
-    if capture.calls == 0:
-        raise ValueError(
-            f"layer {name!r} is not called in the model's forward pass; choose one that is (its "
-            "weights may be used without calling it, or this input takes another branch)"
-        )
-    if capture.calls > 1:
-        raise ValueError(
-            f"layer {name!r} is called {capture.calls} times in one forward pass, so it has no "
-            "single activation to explain; choose a layer that runs once, or let it see all "
-            "frames at once, as a batch (N * T, C, H, W)"
-        )
-    if not capture.leaves:
-        raise ValueError(f"layer {name!r} gives no floating-point tensor, so there is no map")
 
 
 def _detached(output: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,57 @@ class Capture:
                 self._trace.adopt(given[place], old)
                 self.leaves.append(leaf)
         return tree_unflatten(given, self._spec)
+
+    def check(self, name: str) -> None:
+        """Refuses a layer without a single activation.
+
+        Args:
+            name: what to call the layer.
+
+        Raises:
+            ValueError: if it was not called, was called several times, or gave no tensor.
+        """
+        if self.calls == 0:
+            raise ValueError(
+                f"layer {name!r} is not called in the model's forward pass; choose one that is "
+                "(its weights may be used without calling it, or this input takes another branch)"
+            )
+        if self.calls > 1:
+            raise ValueError(
+                f"layer {name!r} is called {self.calls} times in one forward pass, so it has no "
+                "single activation to explain; choose a layer that runs once, or let it see all "
+                "frames at once, as a batch (N * T, C, H, W)"
+            )
+        if not self.leaves:
+            raise ValueError(f"layer {name!r} gives no floating-point tensor, so there is no map")
+
+    def gradients(self, score: Tensor, name: str, options: dict[str, Any]) -> list[Tensor]:
+        """The gradient of a score with respect to each leaf.
+
+        Args:
+            score: any tensor; its sum is differentiated.
+            name: what to call the layer.
+            options: further arguments of ``torch.autograd.grad``.
+
+        Returns:
+            One tensor like each leaf, zero where the score does not depend on it.
+
+        Raises:
+            ValueError: if the score depends on none of them.
+        """
+        found: Sequence[Tensor | None] = [None]
+        if score.requires_grad:
+            options = {"allow_unused": True, **options}
+            found = torch.autograd.grad(score.sum(), self.leaves, **options)
+        if all(gradient is None for gradient in found):
+            raise ValueError(
+                f"what is explained does not depend on layer {name!r}: choose a layer that leads to "
+                "it (or the model cuts gradients after it, by torch.no_grad, detach or NumPy)"
+            )
+        return [
+            torch.zeros_like(leaf) if gradient is None else gradient.detach()
+            for gradient, leaf in zip(found, self.leaves, strict=True)
+        ]
 
     def with_tensors(self, tensors: list[Tensor]) -> Any:
         """What the layer gave, with other tensors in place of its own.

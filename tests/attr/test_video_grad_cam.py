@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from typing import Any
 
@@ -14,7 +13,6 @@ from captum.testing.helpers.basic_models import BasicModel_ConvNet_One_Conv, Bas
 from torch import Tensor, nn
 
 from captum_video import VideoGradCam
-from tests.attr.cam_nets import Frames, Tokens
 from tests.nets import C3DLike, Residual, TwoStream, clip, seeded
 
 SHAPE = (2, 3, 8, 12, 10)
@@ -146,105 +144,6 @@ class TestPooling:
         assert (given - other).abs().max() > 1e-3 * expected.abs().max()
 
 
-def copies_of_the_cnn(model: Frames, x: Tensor, target: int) -> Tensor:
-    """The report's recipe: a copy of the CNN for each frame, Grad-CAM on each, ``(N, 1, T, h, w)``."""
-    nets = [copy.deepcopy(model.cnn) for _ in range(x.shape[2])]
-    maps = [net(x[:, :, t]) for t, net in enumerate(nets)]
-    score = model.head(torch.stack([m.mean((2, 3)) for m in maps], 1))[:, target].sum()
-    gradients = torch.autograd.grad(score, maps)
-    cams = [
-        (g.mean((2, 3), keepdim=True) * m).sum(1, keepdim=True)
-        for g, m in zip(gradients, maps, strict=True)
-    ]
-    return torch.stack(cams, 2).detach()
-
-
-class TestFramesAsBatch:
-    @pytest.mark.parametrize("attention", [False, True])
-    @pytest.mark.parametrize("order", ["nt", "tn"])
-    def test_equals_the_loop_over_frames(self, order: str, attention: bool) -> None:
-        model, x = seeded(Frames(order=order, attention=attention)), clip(*SHAPE)
-        assert isinstance(model, Frames)
-        expected = copies_of_the_cnn(model, x, 1)
-        cam = VideoGradCam(model, "cnn.2", temporal_pooling="frame")
-        # the convolution's output, as the loop's copies end with ReLU: so explain that
-        cam = VideoGradCam(model, "cnn.3", temporal_pooling="frame")
-        low = cam.attribute(x, 1, upsample=False)
-        assert low.shape == (2, 1, 8, 6, 5)
-        assert (low - expected).abs().max() < 1e-12 * expected.abs().max()
-        high = cam.attribute(x, 1)
-        for t in range(8):  # every frame has its own map
-            frame = F.interpolate(expected[:, :, t], (12, 10), mode="bilinear", align_corners=False)
-            assert torch.allclose(high[:, :, t], frame)
-
-    def test_equals_captum_frame_by_frame(self) -> None:
-        model, x = seeded(Frames()), clip(*SHAPE)
-        peer = LayerGradCam(model, model.get_submodule("cnn.2")).attribute(x, target=0)
-        ours = VideoGradCam(model, "cnn.2", temporal_pooling="frame").attribute(
-            x, 0, upsample=False
-        )
-        assert torch.allclose(ours, peer.view(2, 8, 1, 6, 5).transpose(1, 2), atol=1e-18)
-
-    def test_clip_pooling_averages_over_frames(self) -> None:
-        model, x = seeded(Frames()), clip(*SHAPE)
-        each = VideoGradCam(model, "cnn.2", temporal_pooling="frame").attribute(
-            x, 0, upsample=False, attr_dim_summation=False
-        )
-        whole = VideoGradCam(model, "cnn.2").attribute(
-            x, 0, upsample=False, attr_dim_summation=False
-        )
-        frames = x.transpose(1, 2).flatten(0, 1)
-        activation = model.get_submodule("cnn.2")(
-            model.get_submodule("cnn.1")(model.get_submodule("cnn.0")(frames))
-        )
-        activation = activation.view(2, 8, 8, 6, 5).transpose(1, 2)
-        weights = (each / activation).mean((3, 4))  # (N, C, T)
-        expected = weights.mean(2)[:, :, None, None, None] * activation
-        assert torch.allclose(whole, expected)
-
-    def test_frames_given_as_a_batch(self) -> None:
-        model, x = seeded(Frames()), clip(*SHAPE)
-        expected = VideoGradCam(model, "cnn.2").attribute(x, 1)
-
-        def of_frames(frames: Tensor) -> Tensor:
-            result: Tensor = model(frames.unflatten(0, (-1, 8)).transpose(1, 2))
-            return result
-
-        frames = x.transpose(1, 2).flatten(0, 1)
-        cam = VideoGradCam(of_frames, model.get_submodule("cnn.2"), frames_per_clip=8)
-        assert torch.allclose(cam.attribute(frames, 1), expected)
-
-    def test_where_the_order_cannot_be_followed(self) -> None:
-        model, x = seeded(Frames()), clip(*SHAPE)
-
-        def scripted(clips: Tensor) -> Tensor:
-            return model(torch.from_numpy(clips.detach().numpy().copy()))
-
-        layer = model.get_submodule("cnn.2")
-        with pytest.raises(ValueError, match=r"gives 16 maps for 2 clips .* give frames_per_clip"):
-            VideoGradCam(scripted, layer).attribute(x, 1)
-        expected = VideoGradCam(model, layer).attribute(x, 1)
-        given = VideoGradCam(scripted, layer, frames_per_clip=8).attribute(x, 1)
-        assert torch.allclose(given, expected)
-        alone = VideoGradCam(scripted, layer).attribute(x[:1], 1)
-        assert torch.allclose(alone, expected[:1])
-        with pytest.raises(ValueError, match=r"16 maps .* 2 clips times frames_per_clip=7"):
-            VideoGradCam(scripted, layer, frames_per_clip=7).attribute(x, 1)
-
-    def test_a_frame_count_that_the_time_axis_contradicts(self) -> None:
-        model, x = seeded(Frames()), clip(*SHAPE)
-        with pytest.raises(ValueError, match=r"frames_per_clip=4 contradicts the 8 time slices"):
-            VideoGradCam(model, "cnn.2", frames_per_clip=4).attribute(x, 1)
-        with pytest.raises(ValueError, match=r"frames_per_clip=3 contradicts the 8 time slices"):
-            VideoGradCam(seeded(C3DLike()), "features.0", frames_per_clip=3).attribute(x, 1)
-        frames = x.transpose(1, 2).flatten(0, 1)
-        on_frames = VideoGradCam(model.get_submodule("cnn"), "2", frames_per_clip=5)
-        with pytest.raises(ValueError, match=r"frames_per_clip=5 does not divide the 16 frames"):
-            on_frames.attribute(frames, (0, 0, 0))
-        with pytest.raises(ValueError, match="frames_per_clip must be a positive integer or None"):
-            VideoGradCam(model, "cnn.2", frames_per_clip=0)
-
-
 class TestUpsampling:
     def test_in_time_by_receptive_fields(self) -> None:
         # two frames each, at 0.5, 2.5, 4.5, 6.5: frame 1 lies a quarter of the way to slice 1
@@ -371,6 +270,8 @@ class TestTimeless:
         assert high.shape == (2, 1, 2, 12, 10)
         assert torch.equal(high[:, :, 0], high[:, :, 1])
         assert list(cam.coverage(x).frames(0)) == [0, 1]
+        by_frame = VideoGradCam(stacked, net.get_submodule("1"), temporal_pooling="frame")
+        assert torch.equal(by_frame.attribute(x, 1), high)
 
 
 class TestZeroAndInfinite:
@@ -392,109 +293,3 @@ class TestZeroAndInfinite:
 
         with pytest.raises(ValueError, match=r"'Conv3d' is NaN or infinite in .* places"):
             VideoGradCam(root, model.get_submodule("features.3")).attribute(x, 1)
-
-
-class Loop(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.spare = nn.Conv3d(3, 4, 3)
-        self.pair = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps = [self.conv(x[:, :, t]).mean((2, 3)) for t in range(x.shape[2])]
-        return self.pair(torch.stack(maps).mean(0))
-
-
-class TestBadLayers:
-    @pytest.mark.parametrize(
-        ("layer", "text"),
-        [
-            ("conv", r"'conv' is called 8 times in one forward pass"),
-            ("spare", r"'spare' is not called in the model's forward pass"),
-            ("pair", r"maps of shape \(2, 1\), which have not the 2 spatial axes .*upsample=False"),
-            ("cnov", r"no such layer. Did you mean 'conv'"),
-            (3, "layer must be a module or its dotted name, got int"),
-        ],
-    )
-    def test_layer(self, layer: Any, text: str) -> None:
-        model, x = seeded(Loop()), clip(*SHAPE)
-        before = [dict(m._forward_hooks) for m in model.modules()]
-        with pytest.raises((ValueError, TypeError), match=text):
-            VideoGradCam(model, layer).attribute(x, 1)
-        assert [dict(m._forward_hooks) for m in model.modules()] == before
-
-    def test_a_layer_beside_the_score(self) -> None:
-        model, x = seeded(Residual()), clip(*SHAPE)
-
-        def other(clips: Tensor) -> Tensor:
-            model(clips)
-            return clips.mean((2, 3, 4)) * model.get_parameter("fc.bias").sum()
-
-        with pytest.raises(ValueError, match="does not depend on layer 'Conv3d'"):
-            VideoGradCam(other, model.get_submodule("conv")).attribute(x, 1)
-
-    def test_a_layer_that_gives_no_tensor(self) -> None:
-        class Names(nn.Module):
-            def forward(self, x: Tensor) -> list[str]:
-                return ["a"]
-
-        model = seeded(C3DLike())
-        names = Names()
-
-        def forward(x: Tensor) -> Tensor:
-            names(x)
-            result: Tensor = model(x)
-            return result
-
-        with pytest.raises(ValueError, match="'Names' gives no floating-point tensor"):
-            VideoGradCam(forward, names).attribute(clip(*SHAPE), 1)
-
-    def test_name_for_a_function(self) -> None:
-        with pytest.raises(TypeError, match=r"layer 'conv' is a name, but the model is a function"):
-            VideoGradCam(lambda x: x, "conv")
-
-    @pytest.mark.parametrize(
-        ("options", "text"),
-        [
-            (
-                {"temporal_pooling": "mean"},
-                "temporal_pooling must be 'clip' or 'frame', got 'mean'",
-            ),
-            ({"time_dim": 5}, "time_dim must be an axis from 1 to 4"),
-        ],
-    )
-    def test_options(self, options: Any, text: str) -> None:
-        with pytest.raises(ValueError, match=text):
-            VideoGradCam(seeded(C3DLike()), "features.3", **options).attribute(clip(*SHAPE), 1)
-        with pytest.raises(ValueError, match="temporal_alignment must be"):
-            VideoGradCam(seeded(C3DLike()), "features.3").attribute(
-                clip(*SHAPE),
-                1,
-                temporal_alignment="even",
-            )
-
-
-class TestTokens:
-    def test_followed(self) -> None:
-        model, x = seeded(Tokens()), clip(*SHAPE)
-        cam = VideoGradCam(model, "block")
-        low = cam.attribute(x, 1, upsample=False)
-        assert low.shape == (2, 1, 4, 3, 2)
-        expected = self.by_hand(model, x, 1)
-        assert torch.allclose(low, expected)
-        assert cam.attribute(x, 1).shape == (2, 1, 8, 12, 10)
-
-    @staticmethod
-    def by_hand(model: nn.Module, x: Tensor, target: int) -> Tensor:
-        """Tokens of a (4, 3, 2) grid after one class token, by autograd."""
-        kept: list[Tensor] = []
-        handle = model.get_submodule("mix").register_forward_hook(
-            lambda _m, _i, out: kept.append(out)
-        )
-        score = model(x)[:, target].sum()
-        handle.remove()
-        (gradient,) = torch.autograd.grad(score, kept[0])
-        weights = gradient[:, 1:].mean(1)  # (N, C)
-        cam = (weights[:, None] * kept[0][:, 1:]).sum(2)
-        return cam.view(2, 1, 4, 3, 2).detach()
