@@ -11,13 +11,20 @@ from PIL import Image
 from torch import Tensor
 
 import models
-from captum_video import DiscriminativeRelevance, normalized_range
+from captum_video import (
+    DiscriminativeRelevance,
+    FrameAttention,
+    VideoGradCam,
+    normalized_range,
+)
 from captum_video.visualization import relevance_strip
 from models import demo
+from models.data.events import Events
 from models.data.moving_digits import MovingDigits
 
 IMAGES = Path(__file__).parent / "images"
 NUMBER = 1  # of the clip: a digit that moves to the left
+EVENT = 2  # of the clip in which a digit shows for a few frames
 
 
 def save_small(picture: Path, target: Path, width: int = 1400) -> None:
@@ -46,6 +53,29 @@ def moving_digit(folder: Path) -> None:
     save_small(folder / "digit.png", IMAGES / "moving-digit.png")
 
 
+def event(folder: Path) -> None:
+    """Attention and Grad-CAM on a clip whose deciding frames are known."""
+    model: Any = models.load("cnn_lstm_attention_small")
+    info = model.info
+    sample = Events(EVENT + 1, seed=20_000, split="validation")[EVENT]
+    x: Tensor = info.normalize(sample.clip)[None]
+    maps = VideoGradCam(model, info.layer, temporal_pooling="frame").attribute(x, "predicted")
+    weights = FrameAttention(model, info.attention).attribute(x)[0]
+    frames = (sample.clip.permute(1, 2, 3, 0) * 255).round().to(torch.uint8)
+    known = [t for t in range(len(weights)) if sample.frames[t]]
+    predicted = info.classes[int(model(x).argmax())]
+    figure, _ = relevance_strip(
+        frames,
+        {"Grad-CAM": maps[0]},
+        indices=range(max(0, known[0] - 3), min(len(weights), known[0] + 6)),
+        weights=("attention", weights),
+        quantity="Grad-CAM",
+        title=f"predicted {predicted!r}; the digit shows in frames {known[0]} to {known[-1]}",
+    )
+    figure.savefig(folder / "event.png", dpi=110)
+    save_small(folder / "event.png", IMAGES / "grad-cam.png")
+
+
 def real_clip(folder: Path) -> None:
     """The strip that the demo writes."""
     status = demo.main(["--output", str(folder / "demo")])
@@ -59,4 +89,5 @@ if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         moving_digit(Path(scratch))
+        event(Path(scratch))
         real_clip(Path(scratch))

@@ -102,7 +102,9 @@ class TestCaptumsExpectations:
         assert ours.squeeze().tolist() == [[11.25, 13.5], [20.25, 22.5]]
 
     @pytest.mark.parametrize("target", [1, [0, 3], torch.tensor([2, 4])])
-    @pytest.mark.parametrize(("net", "layer"), [(C3DLike, "features.3"), (Residual, "conv")])
+    @pytest.mark.parametrize(
+        ("net", "layer"), [(C3DLike, "features.3"), (C3DLike, "head.0"), (Residual, "conv")]
+    )
     def test_clips(self, net: type[nn.Module], layer: str, target: Any) -> None:
         model, x = seeded(net()), clip(*SHAPE)
         peer = LayerGradCam(model, model.get_submodule(layer)).attribute(x, target=target)
