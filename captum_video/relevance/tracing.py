@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from captum_video.relevance.errors import UnsupportedOperationError
 from captum_video.relevance.flow import Flow, Unsupported, Value
 from captum_video.relevance.operations import Call, Entry, find, floating
 from captum_video.relevance.settings import Context
+
+#: calls that give a tensor's memory to another library
+_LEAVING = frozenset({"numpy", "array", "dlpack"})
 
 
 class Watch(TorchFunctionMode):
@@ -72,6 +76,12 @@ class Watch(TorchFunctionMode):
     def _recorded(self, call: Call) -> Any:
         """Runs a call with tracked arguments; its operation reads them first."""
         self._flow.check_constants(call.constants)
+        if call.name in _LEAVING:
+            warnings.warn(
+                f"the model hands a value that depends on its input to NumPy or another library "
+                f"({call.name}): what is computed there counts as a constant and gets no relevance",
+                stacklevel=3,
+            )
         versions = [tensor._version for tensor in call.tracked]
         entry = self._prepared(call)
         inputs = [self._flow.value(tensor) for tensor in entry.inputs] if entry else []

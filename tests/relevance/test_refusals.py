@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -169,3 +170,19 @@ def test_output_that_is_no_tensor(net: Callable[[Tensor], Any], kind: str) -> No
 def test_output_that_does_not_depend_on_the_input(net: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(UnsupportedOperationError, match="does not depend on its inputs"):
         explain(net, normal(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("leave", "name"),
+    [
+        (lambda y: torch.from_numpy(y.detach().numpy()), "numpy"),
+        (lambda y: torch.from_numpy(np.asarray(y.detach())), "array"),
+        (lambda y: torch.from_dlpack(y.detach()), "dlpack"),
+    ],
+)
+def test_a_branch_through_another_library_is_said_to_be_a_constant(
+    leave: Callable[[Tensor], Tensor], name: str
+) -> None:
+    text = rf"NumPy or another library \({name}\): .* counts as a constant and gets no relevance"
+    with pytest.warns(UserWarning, match=text):
+        explain(lambda x: x * 2 + leave(x), normal(1, 3))

@@ -83,7 +83,8 @@ def test_error_lists_operations_behind_one_that_is_changed_in_place() -> None:
 
 
 def test_side_branches_are_ignored() -> None:
-    result = explain(side_branches, normal(2, 3))
+    with pytest.warns(UserWarning, match=r"another library \(numpy\)"):
+        result = explain(side_branches, normal(2, 3))
     assert torch.equal(result.relevance, result.seed)
 
 
