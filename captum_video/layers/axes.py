@@ -104,11 +104,16 @@ def _take_from_parts(axis: Axis, indices: Sequence[int]) -> Axis:
 def joined(axes: Sequence[Axis]) -> Axis:
     """Axes one after the other, in the simplest form.
 
-    Neighbouring parts without a source become one, and so do segments of the same input axis.
+    Neighbouring parts without a source become one, and so do segments of the same input axis. A
+    single slice beside a product that holds the same input axis is a class token that was averaged
+    over it, and no segment.
     """
+    wide = {e.source for axis in axes for part in axis if len(part) > 1 for e in part} - {None}
     parts: list[Part] = []
     for axis in axes:
         for part in axis:
+            if wide and all(e.size == 1 for e in part) and any(e.source in wide for e in part):
+                part = (Extent(None, 1, mixed=True),)
             both = _merged(parts[-1], part) if parts else None
             if both is None:
                 parts.append(part)

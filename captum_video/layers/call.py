@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -70,7 +70,7 @@ class Call:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the result, or of its first tensor."""
-        return tuple(next(tensors(self.result)).shape)
+        return tuple(tensors(self.result)[0].shape)
 
     def axis(self, position: int, keyword: str, default: Any = None) -> int:
         """An argument that names an axis of the first argument, counted from 0.
@@ -110,15 +110,22 @@ def normal(axis: Any, rank: int) -> int:
     return axis % rank if rank else 0
 
 
-def tensors(value: object) -> Iterator[Tensor]:
+def tensors(value: object) -> list[Tensor]:
     """The tensors in nested tuples, lists and dictionaries."""
+    found: list[Tensor] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: object, found: list[Tensor]) -> None:
     if isinstance(value, Tensor):
-        yield value
+        found.append(value)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from tensors(item)
+            _collect(item, found)
     elif isinstance(value, dict):
-        yield from tensors(list(value.values()))
+        for item in value.values():
+            _collect(item, found)
 
 
 def replaced(layout: Layout, changes: dict[int, Axis]) -> Layout:

@@ -15,7 +15,7 @@ from captum_video._core.calls import canonical_name
 from captum_video.layers.axes import Unreadable
 from captum_video.layers.call import Call, Rule, tensors
 from captum_video.layers.layout import Extent, Layout, lost, single
-from captum_video.layers.rules import IGNORED, find
+from captum_video.layers.rules import IGNORED, LIKES, find
 from captum_video.layers.rules.indexing import places, written
 
 
@@ -27,7 +27,9 @@ class Trace(TorchFunctionMode):
     bit for bit; one exception is torch's own doing: under any function mode its transformer
     layers leave out their fused inference path, which without gradients rounds otherwise.
 
-    Modes belong to a thread: calls in other threads are not seen.
+    Modes belong to a thread: calls in other threads are not seen. Nor are scripted and compiled
+    code: their results have no layout, and tensors that meet them keep their axes with mixed
+    extents; without gradients they cannot be told from constants.
 
     Args:
         inputs: the model's inputs. Each of their axes starts as itself.
@@ -101,19 +103,23 @@ class Trace(TorchFunctionMode):
                 return iter(args[0].unbind(0))
         if name in IGNORED or torch._C._functorch.maybe_current_level() is not None:
             return func(*args, **kwargs)
-        tracked = self._tracked((args, kwargs))
+        given = tensors(args)
+        if kwargs:
+            given += tensors(kwargs)
+        tracked = self._tracked(given[:1] if name in LIKES else given)
         result = func(*args, **kwargs)
         self._tick += 1
         if tracked:
-            self._record(name, args, kwargs, result, tracked)
+            call = Call(name, args, kwargs, args[0] if name == "setitem" else result, tracked)
+            self._record(call, {id(tensor) for tensor in given})
         elif isinstance(result, Tensor) and result.grad_fn is not None:
             self._entries[id(result)] = (weakref.ref(result), None, self._tick)
         return result
 
-    def _tracked(self, arguments: object) -> list[tuple[Tensor, Layout]]:
-        """The tensors in the arguments that descend from an input, with their layouts."""
+    def _tracked(self, given: list[Tensor]) -> list[tuple[Tensor, Layout]]:
+        """Those tensors that descend from an input, with their layouts."""
         found = []
-        for tensor in tensors(arguments):
+        for tensor in given:
             layout = self._find(tensor)
             if layout is not None:
                 found.append((tensor, layout))
@@ -136,27 +142,24 @@ class Trace(TorchFunctionMode):
     def _store(self, tensor: Tensor, layout: Layout) -> None:
         self._entries[id(tensor)] = (weakref.ref(tensor), layout, self._tick)
 
-    def _record(
-        self,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        result: Any,
-        tracked: list[tuple[Tensor, Layout]],
-    ) -> None:
-        """Stores the layouts of the results of a call."""
-        results = [args[0]] if name == "setitem" else list(tensors(result))
+    def _record(self, call: Call, given: set[int]) -> None:
+        """Stores the layouts of the results of a call.
+
+        Args:
+            call: with at least one tensor that descends from an input.
+            given: the ids of all tensors among its arguments.
+        """
+        results = tensors(call.result)
         if not results:
             return
-        call = Call(name, args, kwargs, result if name != "setitem" else args[0], tracked)
-        layouts = self._followed(call, find(name), results)
+        layouts = self._followed(call, find(call.name), results)
         for tensor, layout in zip(results, layouts, strict=True):
-            if any(tensor is argument for argument in tensors((args, kwargs))):
-                self._overwrite(tensor, layout, len(tracked) == 1)
+            if id(tensor) in given:
+                self._overwrite(tensor, layout, len(call.tracked) == 1)
             else:
                 self._store(tensor, layout)
-        if name == "getitem" and results[0]._is_view():
-            self._remember_part(results[0], args[0], args[1])
+        if call.name == "getitem" and results[0]._is_view():
+            self._remember_part(results[0], call.args[0], call.args[1])
 
     def _followed(self, call: Call, rule: Rule | None, results: list[Tensor]) -> list[Layout]:
         """What the rule makes of a call; nothing is known of the results where it gives up."""

@@ -46,6 +46,22 @@ SUMS: dict[str, Case] = {
     "maximum": (torch.max, ((2, 3, 5), (2, 3, 5)), "0, 1, 2"),
     "where": (lambda x, y: torch.where(x > 0.5, x, y), ((2, 5), (2, 5)), "0, 1"),
     "positions": (lambda x: x.flatten(2) + weight(1, 1, 5), ((2, 3, 5),), "0, 1, 2"),
+    "positions, expanded": (
+        lambda x: x + weight(1, 1, 5).expand_as(x).to(x).type_as(x),
+        ((2, 3, 5),),
+        "0, 1, 2",
+    ),
+    "masked": (lambda x: x.tril() * (x > 0.5).type(D), ((2, 3, 3),), "0, 1, 2"),
+    "sampled": (
+        lambda x: F.grid_sample(x, weight(2, 3, 3, 2), align_corners=False),
+        ((2, 2, 4, 4),),
+        "0, 1, -, -",
+    ),
+    "warped by itself": (
+        lambda x: F.grid_sample(x, x.permute(0, 2, 3, 1), align_corners=False),
+        ((2, 2, 4, 4),),
+        "0, 1~, 2~, 3~",
+    ),
     "two streams": (
         lambda a, b: a + F.avg_pool1d(b, 4, 4),
         ((2, 3, 4), (2, 3, 16)),

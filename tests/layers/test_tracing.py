@@ -173,7 +173,8 @@ def test_unknown_forms_of_known_operations() -> None:
         assert trace.layout(x[[0, 1], [1, 2]]) is None
         assert trace.layout(F.conv1d(clip(1, 2, 4), x[:, :2])) is None
         assert trace.layout(x.roll(3)) is None
-        assert trace.unknown == {"getitem", "conv1d", "roll"}
+        assert trace.layout(F.unfold(x[:, None], 2)) is None
+        assert trace.unknown == {"getitem", "conv1d", "roll", "unfold"}
 
 
 class Doubled(torch.autograd.Function):
@@ -210,7 +211,9 @@ def test_constants_and_strangers_have_no_layout() -> None:
         assert trace.layout(torch.zeros(2, 3)) is None
         assert trace.layout(torch.zeros_like(x)) is None
         assert trace.layout(x.new_zeros(2)) is None
-        assert trace.layout(torch.zeros(2, 3, dtype=D).to(x)) is None
+        constant = torch.zeros(2, 3, dtype=D).to(x)
+        assert trace.layout(constant) is None
+        assert shown(trace, x + constant) == "0, 1"
         assert trace.layout(x.sum()) is None
 
 

@@ -137,7 +137,7 @@ def attention(call: Call) -> Layout:
 def multi_head_attention(call: Call) -> list[Layout]:
     """``multi_head_attention_forward``: ``(L, N, C)`` or ``(L, C)``, and the weights, if any."""
     query, key, value = (call.get(i, name) for i, name in enumerate(("query", "key", "value")))
-    results = list(tensors(call.result))
+    results = tensors(call.result)
     layouts = [call.layout(tensor) for tensor in (query, key, value)]
     batch: tuple[int | None, ...] = (1,) if query.dim() == 3 else ()
     places = [(0, *batch, None), (None, *batch, None), (None, *batch, None)]
@@ -190,7 +190,7 @@ def recurrence(call: Call) -> list[Layout]:
 
 def cell(call: Call) -> list[Layout]:
     """``lstm_cell``, ``gru_cell`` and ``rnn_*_cell``: rows stay rows."""
-    results = list(tensors(call.result))
+    results = tensors(call.result)
     shape = tuple(results[0].shape)
     rank = len(shape)
     operands = [

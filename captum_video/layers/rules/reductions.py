@@ -64,7 +64,7 @@ def norm(call: Call) -> Layout:
 
 def extremum(call: Call) -> Layout:
     """``max`` and ``min`` over an axis, or of two tensors."""
-    if any(True for _ in tensors(call.get(1, "other"))):
+    if tensors(call.get(1, "other")):
         return elementwise(call.shape, call.layouts)
     return reduction(call)
 

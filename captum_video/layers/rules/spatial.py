@@ -8,6 +8,7 @@ from typing import Any
 
 from captum_video.layers.axes import Unreadable, take
 from captum_video.layers.call import Call, replaced
+from captum_video.layers.combine import Operand, combine
 from captum_video.layers.layout import Axis, Extent, Layout, blank, length
 from captum_video.layers.windows import adaptive, along, resized, slid, transposed
 
@@ -178,9 +179,34 @@ def _inside(index: int, size: int, mode: str) -> int:
 def windows(call: Call) -> Layout:
     """``Tensor.unfold``: windows along one axis, their entries on a new last axis."""
     layout = call.main
+    kernel, stride = call.get(2, "size"), call.get(3, "step")
+    if not isinstance(kernel, int) or not isinstance(stride, int):
+        raise Unreadable  # torch.nn.functional.unfold
     place = call.axis(1, "dimension")
-    kernel, stride = int(call.get(2, "size")), int(call.get(3, "step"))
     count = call.shape[place]
     axis = along(layout.axes[place], count, lambda e: slid(e, count, kernel, stride))
     changed = replaced(layout, {place: axis})
     return Layout((*changed.axes, blank(kernel)), changed.hidden, changed.opaque)
+
+
+def difference(call: Call) -> Layout:
+    """``diff``: every slice less the one before."""
+    layout, shape = call.main, call.shape
+    order, place = int(call.get(1, "n", 1)), call.axis(2, "dim", -1)
+    if len(call.tracked) > 1 or shape[place] != layout.shape[place] - order:
+        raise Unreadable
+    size = shape[place]
+    axis = along(layout.axes[place], size, lambda e: slid(e, size, order + 1))
+    return replaced(layout, {place: axis})
+
+
+def sampled(call: Call) -> Layout:
+    """``grid_sample``: rows and columns come from anywhere; what they are is for the grid to say."""
+    image, grid = call.layout(call.input), call.layout(call.get(1, "grid"))
+    rank = len(call.shape)
+    operands = []
+    if image is not None:
+        operands.append(Operand(image, (0, 1, *(None,) * (rank - 2))))
+    if grid is not None:
+        operands.append(Operand(grid, (0, None, *range(1, rank - 1))))
+    return combine(call.shape, operands)

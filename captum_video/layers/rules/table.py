@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from captum_video.layers.axes import Unreadable
 from captum_video.layers.call import Call, Rule
 from captum_video.layers.combine import elementwise
-from captum_video.layers.layout import Layout, blank
+from captum_video.layers.layout import Layout
 from captum_video.layers.rules import indexing, products, reductions, shapes, spatial
 
 IGNORED = frozenset(
@@ -15,12 +14,12 @@ grad_fn has_names is_complex is_contiguous is_cpu is_cuda is_floating_point is_i
 is_meta is_mkldnn is_mps is_nested is_nonzero is_pinned is_quantized is_same_size is_set_to is_signed
 is_sparse is_vulkan is_xla is_xpu item itemsize layout len name names nbytes ndim ndimension nelement
 numel numpy output_nr record_stream register_hook requires_grad requires_grad_ retain_grad
-retains_grad set_ shape size storage storage_offset stride tolist type untyped_storage volatile
+retains_grad set_ shape size storage storage_offset stride tolist untyped_storage volatile
 zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones
-new_empty new_full new_tensor bool int float repr str format hash index contains is_coalesced
+new_empty new_full new_tensor repr str format hash index contains is_coalesced
 _base _version _is_view result_type can_cast get_default_dtype is_tensor broadcast_shapes
 """.split()
-) - {"bool", "int", "float"}
+)
 """Functions whose results do not depend on the values of the entries, or are no tensors."""
 
 _POINTWISE = """
@@ -37,16 +36,14 @@ masked_fill maximum minimum mish mod mul multiply nan_to_num ne neg negative nex
 pos positive pow prelu radd rad2deg rdiv real reciprocal relu relu6 remainder resolve_conj
 resolve_neg rmul round rpow rrelu rsqrt rsub rtruediv selu sgn short sigmoid sign sin sinc sinh silu
 softplus softshrink softsign sqrt square sub subtract tan tanh tanhshrink threshold _threshold to
-true_divide truediv trunc type_as where xor zero alias squeeze_copy fused_dropout native_dropout
+tril triu true_divide truediv trunc type type_as where xor zero alias
 """.split()
 
-_LIKES = frozenset("to type_as expand_as view_as reshape_as".split())
+LIKES = frozenset("to type_as expand_as view_as reshape_as".split())
+"""Functions that take no more than type or shape of their further tensors."""
 
 
 def _pointwise(call: Call) -> Layout:
-    if call.name in _LIKES:
-        own = call.layout(call.get(0, "input"))
-        return own if own is not None else Layout(tuple(blank(size) for size in call.shape))
     return elementwise(call.shape, call.layouts)
 
 
@@ -71,11 +68,6 @@ def find(name: str) -> Rule | None:
     if rule is None and name.endswith("_") and not name.endswith("__"):
         rule = _TABLE.get(name[:-1])
     return rule
-
-
-def refuse(call: Call) -> Layout:
-    """The rule of a function without one."""
-    raise Unreadable
 
 
 _TABLE: dict[str, Rule] = {
@@ -138,6 +130,8 @@ _TABLE: dict[str, Rule] = {
     "multi_head_attention_forward": products.multi_head_attention,
     "pad": spatial.pad,
     "unfold": spatial.windows,
+    "diff": spatial.difference,
+    "grid_sample": spatial.sampled,
     "getitem": indexing.getitem,
     "setitem": indexing.setitem,
     "copy_": _overwritten,
