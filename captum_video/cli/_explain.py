@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captum_video.cli._methods import METHODS, Explanation, Request
-from captum_video.cli._model import Facts, scores
+from captum_video.cli._answers import outputs_of, scores
+from captum_video.cli._model import Facts
+from captum_video.cli._regression import Numbers, numbers_of, output_target
+from captum_video.cli._request import Explain, Explanation, Request
 from captum_video.cli._target import Prediction, Target, predictions, resolve_target
 from captum_video.io import Clip, display, frame_indices, prepare, read_clip
 from captum_video.visualization import clip_map
@@ -27,8 +30,9 @@ class Result:
         numbers: the frames' numbers in the file.
         pictures: what the model saw, uint8 (T, H, W, 3).
         facts: what is known of the model.
-        predictions: what the model answers, one for each of its questions.
-        target: the class that was explained.
+        predictions: what the model answers, one for each of its questions; none of a regression.
+        answer: what a regression answers, if that is one tensor.
+        target: the output that was explained.
         method: the method's name.
         explanation: its answer.
     """
@@ -39,6 +43,7 @@ class Result:
     pictures: np.ndarray
     facts: Facts
     predictions: list[Prediction]
+    answer: Numbers | None
     target: Target
     method: str
     explanation: Explanation
@@ -53,6 +58,8 @@ class Result:
             Position among the frames that the model saw, and share of all positive relevance; from
             the largest share down. Empty if nothing is positive.
         """
+        if not self.explanation.maps:
+            return []
         sums = clip_map(self.explanation.maps[self.explanation.ranked]).clip(min=0).sum((1, 2))
         if not sums.sum() > 0:
             return []
@@ -60,23 +67,34 @@ class Result:
         return [(int(i), float(sums[i] / sums.sum())) for i in order if sums[i] > 0]
 
 
-def explain_clip(
-    path: Path,
-    model: nn.Module,
-    facts: Facts,
-    device: torch.device,
-    options: argparse.Namespace,
-    *,
-    progress: bool,
-) -> Result:
-    """Reads a clip, asks the model and explains its answer.
+@dataclass(frozen=True)
+class Task:
+    """What is asked of every clip.
 
-    Args:
-        path: the video file or folder of images.
+    Attributes:
         model: the model, in evaluation mode.
         facts: what is known of it.
         device: where it is.
         options: the parsed command line.
+        explain: the method, ready to explain.
+        regression: whether the model answers numbers instead of classes.
+    """
+
+    model: nn.Module
+    facts: Facts
+    device: torch.device
+    options: argparse.Namespace
+    explain: Explain
+    regression: bool
+
+
+def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Result:
+    """Reads a clip, asks the model and explains its answer.
+
+    Args:
+        path: the video file or folder of images.
+        number: its place among the clips of the command line.
+        task: what is asked of it.
         progress: whether to show a bar.
 
     Returns:
@@ -85,29 +103,30 @@ def explain_clip(
     Raises:
         ClipError: if the clip cannot be read.
         ModelError: if the model cannot take it.
-        UsageError: if the model has no class as asked for.
+        UsageError: if the model has no output as asked for.
     """
-    clip, total, numbers = _read(path, facts, options)
-    inputs = prepare(
-        clip,
-        frames=range(len(clip)),
-        size=facts.size,
-        mean=facts.mean,
-        std=facts.std,
-        fit=options.fit,
-        grey=facts.grey,
-    )
+    options, facts = task.options, task.facts
+    clip, total, numbers = read_frames(path, facts, options)
+    inputs = model_inputs(clip, facts, options.fit)
     pictures = display(inputs, facts.mean, facts.std)
-    inputs = inputs.to(device)
-    answer: Tensor = scores(model, inputs)[0]
-    target = resolve_target(options.target, facts, answer)
+    inputs = inputs.to(task.device)
+    outputs: Any
+    answer, found = None, []
+    if task.regression:
+        outputs = outputs_of(task.model, inputs)
+        answer = numbers_of(facts, outputs)
+        target = output_target(options.target, facts, answer)
+    else:
+        outputs = scores(task.model, inputs)
+        found = predictions(facts, outputs[0])
+        target = resolve_target(options.target or "predicted", facts, outputs[0])
     request = Request(
-        model=model,
+        model=task.model,
         facts=facts,
         inputs=inputs,
+        number=number,
+        outputs=outputs,
         target=target,
-        seed=options.seed_with,
-        frozen_frame=options.frozen_frame or "same",
         batch=options.internal_batch_size,
         progress=progress,
     )
@@ -117,15 +136,52 @@ def explain_clip(
         numbers=numbers,
         pictures=pictures,
         facts=facts,
-        predictions=predictions(facts, answer),
+        predictions=found,
+        answer=answer,
         target=target,
         method=options.method,
-        explanation=METHODS[options.method](request),
+        explanation=task.explain(request),
     )
 
 
-def _read(path: Path, facts: Facts, options: argparse.Namespace) -> tuple[Clip, int, list[int]]:
-    """The frames to show, the number of those they were picked from, and their numbers."""
+def model_inputs(clip: Clip, facts: Facts, fit: Any) -> Tensor:
+    """A clip as the model is fed it.
+
+    Args:
+        clip: the frames that were picked.
+        facts: what is known of the model.
+        fit: ``"crop"`` or ``"squeeze"``.
+
+    Returns:
+        (1, C, T, H, W), on the CPU.
+    """
+    return prepare(
+        clip,
+        frames=range(len(clip)),
+        size=facts.size,
+        mean=facts.mean,
+        std=facts.std,
+        fit=fit,
+        grey=facts.grey,
+    )
+
+
+def read_frames(
+    path: Path, facts: Facts, options: argparse.Namespace
+) -> tuple[Clip, int, list[int]]:
+    """Reads the frames that the model is to see.
+
+    Args:
+        path: the video file or folder of images.
+        facts: what is known of the model.
+        options: the parsed command line.
+
+    Returns:
+        These frames, the number of those they were picked from, and their numbers.
+
+    Raises:
+        ClipError: if the clip cannot be read.
+    """
     picked: list[int] = []
     total = 0
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
 import pickle
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from captum_video._core.errors import close_matches
-from captum_video.cli._errors import ModelError, UsageError
+from captum_video.cli._errors import UsageError
+from captum_video.cli._find import find
 
 _NESTS = ("state_dict", "model_state_dict", "model")
 
@@ -37,6 +34,8 @@ class Facts:
         std: divided by, one number or one per channel.
         grey: whether it takes one channel.
         assumed: which of these are neither given nor known, but defaults.
+        layer: the layer that the model recommends for Grad-CAM, if it does.
+        attention: the module whose output holds the attention over frames, if the model says so.
     """
 
     name: str
@@ -48,6 +47,8 @@ class Facts:
     std: tuple[float, ...]
     grey: bool
     assumed: tuple[str, ...]
+    layer: str | None = None
+    attention: str | None = None
 
     def class_name(self, index: int) -> str:
         """What to call an output.
@@ -94,35 +95,8 @@ def _device(name: str) -> torch.device:
 
 
 def _build(spec: str) -> nn.Module:
-    module_name, colon, attribute = spec.partition(":")
-    if not (module_name and colon and attribute):
-        raise UsageError(
-            f"--model {spec}: must be MODULE:FACTORY, such as torchvision.models.video:r3d_18"
-        )
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    importlib.invalidate_caches()
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise UsageError(
-                f"--model {spec}: there is no module {error.name!r}; it must be installed or lie "
-                "in the current folder"
-            ) from error
-        raise UsageError(f"--model {spec}: importing {module_name} failed: {error}") from error
-    except Exception as error:
-        raise UsageError(
-            f"--model {spec}: importing {module_name} failed: {type(error).__name__}: {error}"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            names = [name for name in dir(found) if not name.startswith("_")]
-            raise UsageError(
-                f"--model {spec}: {getattr(found, '__name__', found)} has no {part!r}. "
-                f"{close_matches(part, names)}"
-            )
-        found = getattr(found, part)
+    found = find("--model", spec, "MODULE:FACTORY", "torchvision.models.video:r3d_18")
+    attribute = spec.partition(":")[2]
     if not isinstance(found, nn.Module):
         if not callable(found):
             raise UsageError(f"--model {spec}: {attribute} is a {type(found).__name__}, no factory")
@@ -240,6 +214,8 @@ def _facts(model: nn.Module, options: argparse.Namespace) -> Facts:
         std=std,
         grey=options.grey or (isinstance(known_mean, Sequence) and len(known_mean) == 1),
         assumed=tuple(assumed),
+        layer=getattr(info, "layer", None) or None,
+        attention=getattr(info, "attention", None) or None,
     )
 
 
@@ -252,39 +228,3 @@ def _class_names(path: Path) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"--classes {path}: the file is empty; it takes one class name per line")
     return names
-
-
-def scores(model: nn.Module, inputs: Tensor) -> Tensor:
-    """What the model answers.
-
-    Args:
-        model: the model, in evaluation mode.
-        inputs: (N, C, T, H, W).
-
-    Returns:
-        (N, classes), on the CPU.
-
-    Raises:
-        ModelError: if it fails on such an input or answers in another form.
-    """
-    shape = tuple(inputs.shape)
-    try:
-        with torch.no_grad():
-            outputs = model(inputs)
-    except Exception as error:
-        reason = str(error).strip() or "no reason given"
-        raise ModelError(
-            f"the model failed on an input of shape {shape} (N, C, T, H, W): "
-            f"{type(error).__name__}: {reason}. Check --frames, --size and --grey"
-        ) from error
-    if isinstance(outputs, Tensor) and outputs.dim() == 1 and len(outputs) == len(inputs):
-        outputs = outputs.unsqueeze(1)
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs):
-        form = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ModelError(
-            f"the model must answer a tensor (N, classes), got {form}: give a factory that wraps it"
-        )
-    outputs = outputs.float().cpu()
-    if not bool(outputs.isfinite().all()):
-        raise ModelError(f"the model answers NaN or infinity on an input of shape {shape}")
-    return outputs

@@ -47,8 +47,22 @@ def build_parser(methods: Iterable[str]) -> argparse.ArgumentParser:
     explain.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video or folder")
     _add_model(explain)
     _add_method(explain, list(methods))
+    _add_layer(explain)
+    _add_regression(explain)
     _add_clip(explain)
     _add_output(explain)
+    layers = commands.add_parser(
+        "layers",
+        help="list a model's layers and the frames that they cover",
+        description="Lists the layers that Grad-CAM can explain: their shape, their time slices, and "
+        "the frames that each slice covers.",
+    )
+    layers.add_argument(
+        "clip", nargs="?", type=Path, metavar="CLIP", help="video or folder (default: a blank clip)"
+    )
+    _add_model(layers)
+    _add_clip(layers)
+    _add_listing(layers)
     return parser
 
 
@@ -82,20 +96,21 @@ def _add_method(parser: argparse.ArgumentParser, methods: list[str]) -> None:
     )
     group.add_argument(
         "--target",
-        default="predicted",
         metavar="CLASS",
         help="class to explain: its index or name (GROUP:NAME where a name occurs twice), "
-        "'predicted', or a group of outputs for what is predicted there (default: %(default)s)",
+        "'predicted', or a group of outputs for what is predicted there (default: predicted); of a "
+        "regression an output's index, such as 0,2, its name, or 'all' (default: all)",
     )
     group.add_argument(
         "--seed-with",
         choices=("one", "score"),
-        help="relevance that the target starts with (default: the method's)",
+        help="relevance that the target starts with (default: the method's); for relevance methods",
     )
     group.add_argument(
         "--frozen-frame",
         choices=("same", "mean", "first"),
-        help="which copy of a frozen clip tells its spatial relevance (default: same)",
+        help="which copy of a frozen clip tells its spatial relevance (default: same); for "
+        "discriminative-relevance",
     )
     group.add_argument(
         "--internal-batch-size",
@@ -103,6 +118,79 @@ def _add_method(parser: argparse.ArgumentParser, methods: list[str]) -> None:
         default=4,
         metavar="N",
         help="clips in memory at once while explaining (default: %(default)s)",
+    )
+
+
+def _add_layer(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "layer",
+        "For video-grad-cam, regression-grad-cam and frame-attention. `captum-video layers` lists "
+        "the model's layers.",
+    )
+    group.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="the layer to explain, or the attention (default: what the model recommends)",
+    )
+    group.add_argument(
+        "--attention-weights",
+        metavar="ATTRIBUTE",
+        help="frame-attention: where the weights are if not in the module's output: an attribute of "
+        "the module, or MODULE:FUNCTION of its output",
+    )
+    group.add_argument(
+        "--grad-cam-layer",
+        metavar="NAME",
+        help="frame-attention: also show Grad-CAM at this layer (default: what the model recommends)",
+    )
+    group.add_argument(
+        "--temporal-pooling",
+        choices=("clip", "frame"),
+        help="average gradients over the clip, or for each time slice alone (default: clip)",
+    )
+    group.add_argument(
+        "--temporal-alignment",
+        choices=("receptive-field", "uniform"),
+        help="put time slices where they looked, or spread them evenly (default: receptive-field)",
+    )
+    group.add_argument(
+        "--frames-per-clip",
+        type=_whole_number,
+        metavar="N",
+        help="time slices at a layer that sees frames as a batch, where that is not evident",
+    )
+    group.add_argument(
+        "--reshape",
+        metavar="MODULE:ATTRIBUTE",
+        help="a function from the layer's output to (N, C, T, H, W), where axes cannot be told: "
+        "your own, or mvit_tokens or channels_last",
+    )
+
+
+def _add_regression(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("regression", "For regression-grad-cam.")
+    group.add_argument(
+        "--objective",
+        choices=("negative-loss", "output", "negative-output"),
+        help="what is explained (default: negative-loss if there is a --loss, else output)",
+    )
+    group.add_argument(
+        "--loss",
+        metavar="MODULE:CALLABLE",
+        help="called as loss(outputs, truth), such as torch.nn.functional:mse_loss; a class is "
+        "called without arguments first",
+    )
+    group.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="numbers of the outputs' shape (.safetensors, .npy, .csv); one row for each of several "
+        "clips",
+    )
+    group.add_argument(
+        "--self-supervised",
+        action="store_true",
+        help="call loss(outputs, clip) instead, with the clip as the model sees it",
     )
 
 
@@ -156,6 +244,22 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fps", type=float, metavar="F", help="rate of the overlay video (default: 8 at most)"
     )
+    _add_traceback(group)
+
+
+def _add_listing(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--all",
+        action="store_true",
+        help="list every layer that is called, with containers, norms, the insides of blocks and "
+        "layers without space",
+    )
+    group.add_argument("--json", action="store_true", help="write JSON instead of a table")
+    _add_traceback(group)
+
+
+def _add_traceback(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--traceback", action="store_true", help="show where in the code an error arose"
     )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from captum_video.cli._coverage import as_json, phrase
 from captum_video.cli._explain import Result
+from captum_video.cli._regression import Numbers
+from captum_video.cli._request import Objective, UsedLayer
 from captum_video.cli._target import Prediction
+
+#: what to call maps in words, where that is not their name
+LABELS = {"grad_cam": "Grad-CAM"}
 
 
 def describe(result: Result) -> str:
@@ -19,15 +26,15 @@ def describe(result: Result) -> str:
     Returns:
         Lines, indented, without a final line break.
     """
-    clip, facts = result.clip, result.facts
+    clip, facts, explanation = result.clip, result.facts, result.explanation
     height, width = facts.size
     lines = [
         f"clip: {result.total} frames at {clip.fps:.4g} fps; the model saw {len(result.clip)} of "
         f"{width}x{height} pixels, {_span(result)}",
         *(_prediction_line(result, prediction) for prediction in result.predictions),
-        f"explained: {_full_name(result)}, score {result.target.score:.4g}, by {result.method}",
+        *([_numbers_line(result.answer)] if result.answer is not None else []),
+        f"explained: {_explained(result)}, by {result.method}",
     ]
-    explanation = result.explanation
     if explanation.temporal_share is not None:
         lines.append(
             f"temporal share: {explanation.temporal_share:.3f} "
@@ -35,15 +42,21 @@ def describe(result: Result) -> str:
         )
     if explanation.frozen_predictions is not None:
         lines.append(_frozen_line(result))
-    strongest = result.strongest()
-    if strongest:
-        named = ", ".join(
-            f"{result.numbers[i]} ({result.clip.times[i]:.2f} s, {100 * share:.0f} %)"
-            for i, share in strongest
+    if explanation.layer is not None:
+        lines.append(_layer_line(result, explanation.layer))
+    if explanation.attention is not None:
+        named = _frames(result, explanation.attention.top())
+        lines.append(
+            f"frames with most attention: {named}; an even share would be "
+            f"{100 / len(result.clip):.2g} %"
         )
-        lines.append(f"frames with most positive {_kind(result)}: {named}")
-    else:
-        lines.append(f"no frame has positive {_kind(result)}")
+    if explanation.maps:
+        strongest = _frames(result, result.strongest())
+        lines.append(
+            f"frames with most positive {_kind(result)}: {strongest}"
+            if strongest
+            else f"no frame has positive {_kind(result)}"
+        )
     return "\n".join(f"  {line}" for line in lines)
 
 
@@ -79,19 +92,15 @@ def summary(result: Result, playback: float) -> dict[str, Any]:
         "method": result.method,
         "seed": explanation.seed,
         "predictions": [_as_json(result, prediction) for prediction in result.predictions],
-        "target": {
-            "index": result.target.index,
-            "name": result.target.name,
-            "group": result.target.group,
-            "score": result.target.score,
-        },
+        "target": _target_json(result),
         "temporal_share": explanation.temporal_share,
         "frozen_frames": frozen,
+        **_layer_json(result),
         "strongest_frames": [
             {"frame": result.numbers[i], "time": round(result.clip.times[i], 6), "share": share}
             for i, share in result.strongest()
         ],
-        "strongest_frames_of": explanation.ranked,
+        "strongest_frames_of": explanation.ranked if explanation.maps else None,
         "overlay_fps": playback,
     }
 
@@ -103,14 +112,101 @@ def headline(result: Result) -> str:
         result: what came of a clip.
 
     Returns:
-        The clip, the class and, where the method tells, the temporal share.
+        The clip, the output and, where the method tells, the temporal share.
     """
-    text = f"{result.clip.path.name}: {_full_name(result)}"
+    explanation, clip = result.explanation, result.clip.path.name
+    if not explanation.maps:
+        return f"{clip}: attention over frames"
+    if explanation.objective is not None:
+        return f"{clip}: {_objective(result, explanation.objective)}"
+    text = f"{clip}: {_full_name(result)}"
     chance = _chance(result)
     if chance is not None:
         text += f" ({100 * chance:.0f} %)"
-    share = result.explanation.temporal_share
+    share = explanation.temporal_share
     return text if share is None else f"{text}, temporal share {share:.2f}"
+
+
+def _explained(result: Result) -> str:
+    explanation = result.explanation
+    if not explanation.maps:
+        return "the attention over frames, which depends on no class"
+    if explanation.objective is not None:
+        return _objective(result, explanation.objective)
+    return f"{_full_name(result)}, score {result.target.score:.4g}"
+
+
+def _objective(result: Result, objective: Objective) -> str:
+    """What was explained of a regression."""
+    target = result.target
+    if objective.loss is not None:
+        through = "" if target.index is None else f" through {target.name}"
+        return f"what lowers the loss {objective.loss:.4g} ({objective.loss_name}){through}"
+    sign = "what lowers " if objective.name == "negative-output" else ""
+    several = "the sum of " if target.index is None and len(target.indices) > 1 else ""
+    return f"{sign}{several}{target.name} = {target.score:.4g}"
+
+
+def _numbers_line(answer: Numbers) -> str:
+    shown = answer.largest(3)
+    named = ", ".join(f"{answer.names[i]} = {answer.value(i):.4g}" for i in shown)
+    total = answer.values.numel()
+    return f"outputs: {named}" + (f" (the largest of {total})" if total > len(shown) else "")
+
+
+def _layer_line(result: Result, layer: UsedLayer) -> str:
+    slices = layer.coverage.slices
+    told = phrase(layer.coverage, result.numbers)
+    line = f"layer: {layer.name}, {slices} time slice{'s' * (slices != 1)}: {told}"
+    if layer.temporal_pooling == "frame":
+        line += "; gradients averaged for each slice alone"
+    return f"{line}; slices spread evenly" if layer.temporal_alignment == "uniform" else line
+
+
+def _frames(result: Result, ranked: list[tuple[int, float]]) -> str:
+    return ", ".join(
+        f"{result.numbers[i]} ({result.clip.times[i]:.2f} s, {100 * share:.0f} %)"
+        for i, share in ranked
+    )
+
+
+def _target_json(result: Result) -> dict[str, Any] | None:
+    target = result.target
+    if not result.explanation.maps:
+        return None
+    return {
+        "index": list(target.index) if isinstance(target.index, tuple) else target.index,
+        "name": target.name,
+        "group": target.group,
+        "score": None if math.isnan(target.score) else target.score,
+    }
+
+
+def _layer_json(result: Result) -> dict[str, Any]:
+    """What only the methods that read a layer tell; ``None`` for the others."""
+    explanation, answer = result.explanation, result.answer
+    layer, attention, objective = explanation.layer, explanation.attention, explanation.objective
+    return {
+        "outputs": None
+        if answer is None
+        else {"names": list(answer.names), "values": answer.values.tolist()},
+        "objective": None if objective is None else objective.name,
+        "loss": None
+        if objective is None or objective.loss is None
+        else {"name": objective.loss_name, "value": objective.loss},
+        "layer": None if layer is None else layer.name,
+        "temporal_pooling": None if layer is None else layer.temporal_pooling,
+        "temporal_alignment": None if layer is None else layer.temporal_alignment,
+        "coverage": None if layer is None else as_json(layer.coverage, result.numbers),
+        "attention_layer": None if attention is None else attention.module,
+        "attention": None if attention is None else attention.weights.tolist(),
+        "top_frames": None
+        if attention is None
+        else [
+            {"frame": result.numbers[i], "time": round(result.clip.times[i], 6), "weight": weight}
+            for i, weight in attention.top()
+        ],
+    }
 
 
 def _span(result: Result) -> str:
@@ -145,7 +241,7 @@ def _frozen_line(result: Result) -> str:
 
 def _survives(result: Result) -> int:
     predicted = result.explanation.frozen_predictions
-    return 0 if predicted is None else int((predicted == result.target.index).sum())
+    return 0 if predicted is None else int(sum(int(i) == result.target.index for i in predicted))
 
 
 def _as_json(result: Result, prediction: Prediction) -> dict[str, Any]:
@@ -169,8 +265,9 @@ def _as_json(result: Result, prediction: Prediction) -> dict[str, Any]:
 
 def _chance(result: Result) -> float | None:
     for prediction in result.predictions:
-        if prediction.probabilities is not None and result.target.index in prediction.ranking:
-            return prediction.probabilities[prediction.ranking.index(result.target.index)]
+        index = result.target.index
+        if prediction.probabilities is not None and index in prediction.ranking:
+            return prediction.probabilities[prediction.ranking.index(index)]
     return None
 
 
@@ -181,4 +278,4 @@ def _full_name(result: Result) -> str:
 
 def _kind(result: Result) -> str:
     ranked = result.explanation.ranked
-    return ranked if ranked == "relevance" else f"{ranked} relevance"
+    return LABELS.get(ranked, ranked if ranked == "relevance" else f"{ranked} relevance")

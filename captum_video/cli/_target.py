@@ -33,17 +33,18 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Target:
-    """The class to explain.
+    """The output to explain.
 
     Attributes:
-        index: the output.
+        index: the output: a number, one for each axis of a regression's answer, or ``None`` for
+            all of them.
         name: what to call it.
         group: the question that it answers; empty if there is only one.
         indices: that question's outputs.
         score: the output's value for the clip.
     """
 
-    index: int
+    index: int | tuple[int, ...] | None
     name: str
     group: str
     indices: range

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from captum_video.cli._methods import METHODS
 from tests.cli.workplace import explain
 
 
@@ -18,7 +19,10 @@ from tests.cli.workplace import explain
         (("--target", "look:right"), "look has no class 'right'"),
         (("--target", "5"), "--target 5: the model's classes are 0 to 4"),
         (("--target", "-1"), "--target -1: there is no such class"),
-        (("--frozen-frame", "mean", "--method", "deep-taylor"), "deep-taylor freezes no frames"),
+        (
+            ("--frozen-frame", "mean", "--method", "deep-taylor"),
+            "is for discriminative-relevance, not for deep-taylor",
+        ),
         (("--device", "abacus"), "--device abacus: "),
         (("--fps", "0"), "--fps must be a positive number, got 0"),
         (("--start", "-1"), "--start must be a time in seconds >= 0, got -1"),
@@ -42,6 +46,59 @@ def test_wrong_usage(
     assert not Path("explanations").exists()
 
 
+RELEVANCE = ("discriminative-relevance", "deep-taylor", "selective-relevance")
+LAYERED = ("video-grad-cam", "frame-attention", "regression-grad-cam")
+FOREIGN = [
+    (("--layer", "body.0"), RELEVANCE),
+    (("--grad-cam-layer", "body.0"), (*RELEVANCE, "video-grad-cam", "regression-grad-cam")),
+    (("--attention-weights", "last"), (*RELEVANCE, "video-grad-cam", "regression-grad-cam")),
+    (("--temporal-pooling", "clip"), RELEVANCE),
+    (("--temporal-alignment", "uniform"), RELEVANCE),
+    (("--frames-per-clip", "4"), RELEVANCE),
+    (("--reshape", "mvit_tokens"), RELEVANCE),
+    (("--objective", "output"), (*RELEVANCE, "video-grad-cam", "frame-attention")),
+    (("--loss", "tinynets:squared"), (*RELEVANCE, "video-grad-cam", "frame-attention")),
+    (("--truth", "t.npy"), (*RELEVANCE, "video-grad-cam", "frame-attention")),
+    (("--self-supervised",), (*RELEVANCE, "video-grad-cam", "frame-attention")),
+    (("--seed-with", "one"), LAYERED),
+    (("--frozen-frame", "same"), (*LAYERED, "deep-taylor", "selective-relevance")),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "option"), [(method, option) for option, those in FOREIGN for method in those]
+)
+def test_options_of_other_methods(
+    method: str, option: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", "nomodule:none")  # not even the model is built
+    assert explain("missing.mp4", *model, "--method", method, *option) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"captum-video: error: {option[0]} is for ")
+    assert err.endswith(f", not for {method}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            ("--reshape", "tokens"),
+            "--reshape tokens: must be channels_last or mvit_tokens, or MODULE",
+        ),
+        (("--reshape", "captum_video.layers:TokenGrid"), "is a class; name an instance"),
+        (("--reshape", "tinynets:constant"), "--reshape tinynets:constant: is no function"),
+        (("--reshape", "tinynets:grids.small"), "tinynets has no 'grids'"),
+        (("--reshape", "nowhere:grid"), "--reshape nowhere:grid: there is no module 'nowhere'"),
+    ],
+)
+def test_wrong_reshapes(
+    options: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", "tinynets:net", "--method", "video-grad-cam", "--layer", "body.0")
+    assert explain("missing.mp4", *model, *options) == 2
+    assert text in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -49,6 +106,10 @@ def test_wrong_usage(
         (("--size", "1,2,3"), "argument --size: must be H,W such as 112,112"),
         (("--mean", "0.1,0.2"), "argument --mean: must be one number, or three"),
         (("--seed-with", "two"), "invalid choice: 'two'"),
+        (("--temporal-pooling", "max"), "invalid choice: 'max'"),
+        (("--temporal-alignment", "left"), "invalid choice: 'left'"),
+        (("--frames-per-clip", "0"), "must be a whole number of at least 1, got '0'"),
+        (("--objective", "loss"), "invalid choice: 'loss'"),
     ],
 )
 def test_wrong_options(
@@ -67,6 +128,8 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     for option in ("--model", "--checkpoint", "--method", "--target", "--output", "--overwrite"):
         assert option in told
+    for method in METHODS:
+        assert method in told
 
 
 def test_it_runs_as_a_program() -> None:

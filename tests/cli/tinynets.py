@@ -56,6 +56,261 @@ def grey() -> nn.Module:
     return model
 
 
+class Attended(nn.Module):
+    """A 2D convolution per frame, an LSTM, attention over its states: three outputs."""
+
+    info: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.cnn = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU())
+            self.lstm = nn.LSTM(6, 5, batch_first=True)
+            self.attention = Attention(5)
+            self.head = nn.Linear(5, 3)
+        self.spare = nn.Linear(5, 3)  # never called
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.cnn(x.transpose(1, 2).flatten(0, 1))
+        states, _ = self.lstm(maps.mean((2, 3)).unflatten(0, (x.shape[0], x.shape[2])))
+        context, _ = self.attention(states)
+        return self.head(context)
+
+
+class Attention(nn.Module):
+    """The weighted mean of states, and the weights, uneven enough to be told apart."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.energy = nn.Linear(features, 1)
+
+    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        weights = (20 * self.energy(states).squeeze(2)).softmax(1)
+        return (weights.unsqueeze(2) * states).sum(1), weights
+
+
+def attended() -> nn.Module:
+    return Attended()
+
+
+class Hidden(Attention):
+    """The same; the weights are kept aside, and what is returned says them in other words."""
+
+    last: Tensor
+
+    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        context, self.last = super().forward(states)
+        return context, self.last.log()
+
+
+def hiding() -> nn.Module:
+    model = Attended()
+    hidden = Hidden(5)
+    hidden.load_state_dict(model.attention.state_dict())
+    model.attention = hidden
+    return model
+
+
+def from_logarithms(output: tuple[Tensor, Tensor]) -> Tensor:
+    """The weights from what :class:`Hidden` returns."""
+    return output[1].exp()
+
+
+def attended_informed() -> nn.Module:
+    model = Attended()
+    model.info = SimpleNamespace(
+        name="attended",
+        classes=("sit", "stand", "fall"),
+        groups={},
+        frames=6,
+        size=(16, 16),
+        mean=(0.4, 0.4, 0.4),
+        std=(0.2, 0.2, 0.2),
+        layer="cnn",
+        attention="attention",
+    )
+    return model
+
+
+def misinformed() -> nn.Module:
+    model: Any = attended_informed()
+    model.info.layer = "cnm"
+    return model
+
+
+class Flattened(nn.Module):
+    """All frames become channels after the first convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            self.early = nn.Conv3d(3, 2, 1)
+            self.late = nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.late(self.early(x).flatten(1, 2)).mean((2, 3))
+
+
+class Block(nn.Module):
+    """Two convolutions, each with half the picture of what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(3, 4, 3, (1, 2, 2), 1)
+        self.conv2 = nn.Conv3d(4, 4, 3, (1, 2, 2), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(self.conv1(x)).relu()
+
+
+class Blocks(nn.Module):
+    """A net of one block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = Block()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x).mean((2, 3, 4))
+
+
+def blocks() -> nn.Module:
+    return Blocks()
+
+
+class Odd(nn.Module):
+    """A layer that runs twice, and tokens of unknown order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = nn.Conv3d(3, 3, 1)
+        self.tokens = nn.Linear(3, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = self.twice(self.twice(x))
+        order = torch.arange(grid[0, 0].numel()).flip(0)
+        tokens = self.tokens(grid.flatten(2)[:, :, order].transpose(1, 2))
+        return self.head(tokens.mean(1))
+
+
+def odd() -> nn.Module:
+    return Odd()
+
+
+def flattened() -> nn.Module:
+    return Flattened()
+
+
+class Moved(nn.Module):
+    """A regression: two poses of three numbers."""
+
+    info: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(4)
+            self.body = nn.Sequential(nn.Conv3d(3, 4, 3, padding=1), nn.ReLU(), nn.AvgPool3d(2))
+            self.head = nn.Linear(4, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean((2, 3, 4))).unflatten(1, (2, 3))
+
+
+class Both(Moved):
+    """The same, but it answers what no single tensor holds."""
+
+    def forward(self, x: Tensor) -> Any:
+        poses = super().forward(x)
+        return {"poses": poses, "size": poses.abs().sum((1, 2))}
+
+
+def moved() -> nn.Module:
+    return Moved()
+
+
+def moved_informed() -> nn.Module:
+    model = Moved()
+    model.info = SimpleNamespace(
+        name="moved",
+        classes=tuple(f"frame {frame:+d}: {axis}" for frame in (-1, 1) for axis in "xyz"),
+        groups={},
+        frames=4,
+        size=(16, 16),
+        mean=(0.4, 0.4, 0.4),
+        std=(0.2, 0.2, 0.2),
+        layer="body.2",
+    )
+    return model
+
+
+def both() -> nn.Module:
+    return Both()
+
+
+def one_number() -> nn.Module:
+    class OneNumber(Moved):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)[:, 0, 0]
+
+    return OneNumber()
+
+
+def unbatched() -> nn.Module:
+    class Unbatched(Moved):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)[0]
+
+    return Unbatched()
+
+
+def lost() -> nn.Module:
+    model = Moved()
+    nn.init.constant_(model.head.bias, float("nan"))
+    return model
+
+
+def squared(outputs: Tensor, truth: Tensor) -> Tensor:
+    """A loss: one value per example."""
+    return (outputs - truth).square().reshape(len(outputs), -1).sum(1)
+
+
+def brightness(outputs: Any, clip: Tensor) -> Tensor:
+    """A loss without labels: the poses' size should be the clip's brightness."""
+    size = outputs["size"] if isinstance(outputs, dict) else outputs.abs().sum((1, 2))
+    return (size - clip.mean((1, 2, 3, 4))).square()
+
+
+def failing(outputs: Tensor, truth: Tensor) -> Tensor:
+    raise RuntimeError("no such loss today")
+
+
+def per_output(outputs: Tensor, truth: Tensor) -> Tensor:
+    return (outputs - truth).square()
+
+
+class Demanding:
+    """A loss that must be made with an argument."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+
+class Squared:
+    """A loss that is a class."""
+
+    def __call__(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        return squared(outputs, truth)
+
+
+def channels_first(output: Tensor) -> Tensor:
+    """A reshape transform for frames folded into the batch."""
+    return output.unflatten(0, (1, -1)).transpose(1, 2)
+
+
 def dropping() -> nn.Module:
     return nn.Sequential(Net(), nn.Dropout(0.9))  # in training mode
 

@@ -74,6 +74,7 @@ def test_the_curve_may_show_weights_instead() -> None:
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert "Grad-CAM,\none scale" in titles
     assert not any("relevance" in title for title in titles)
+    assert line.axes is not None
     legend = line.axes.get_legend()
     assert legend is not None
     assert legend.get_title().get_text() == ""  # no sums

@@ -1,0 +1,93 @@
+"""What the model answers to a clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_video.cli._errors import ModelError
+
+
+def scores(model: nn.Module, inputs: Tensor) -> Tensor:
+    """What a classifier answers.
+
+    Args:
+        model: the model, in evaluation mode.
+        inputs: (N, C, T, H, W).
+
+    Returns:
+        (N, classes), on the CPU.
+
+    Raises:
+        ModelError: if it fails on such an input or answers in another form.
+    """
+    outputs = _asked(model, inputs)
+    if isinstance(outputs, Tensor) and outputs.dim() == 1 and len(outputs) == len(inputs):
+        outputs = outputs.unsqueeze(1)
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs):
+        form = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        hint = "" if isinstance(form, str) else ", or explain it by --method regression-grad-cam"
+        raise ModelError(
+            f"the model must answer a tensor (N, classes), got {form}: give a factory that wraps "
+            f"it{hint}"
+        )
+    return _finite(outputs.float().cpu(), inputs)
+
+
+def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
+    """What a regression answers, in whatever form.
+
+    Args:
+        model: the model, in evaluation mode.
+        inputs: (N, C, T, H, W).
+
+    Returns:
+        The answer as it is; a tensor has one row for each clip and is finite.
+
+    Raises:
+        ModelError: if it fails on such an input, or answers something that is not finite.
+    """
+    outputs = _asked(model, inputs)
+    if isinstance(outputs, Tensor):
+        if outputs.dim() == 0 or len(outputs) != len(inputs):
+            raise ModelError(
+                f"the model must answer one row for each of {len(inputs)} clips, got shape "
+                f"{tuple(outputs.shape)}"
+            )
+        _finite(outputs, inputs)
+    return outputs
+
+
+def failure(error: Exception, inputs: Tensor) -> ModelError:
+    """What to say of a model that raises.
+
+    Args:
+        error: what it raised.
+        inputs: what it was fed.
+
+    Returns:
+        The error to raise.
+    """
+    reason = str(error).strip() or "no reason given"
+    return ModelError(
+        f"the model failed on an input of shape {tuple(inputs.shape)} (N, C, T, H, W): "
+        f"{type(error).__name__}: {reason}. Check --frames, --size and --grey"
+    )
+
+
+def _asked(model: nn.Module, inputs: Tensor) -> Any:
+    try:
+        with torch.no_grad():
+            return model(inputs)
+    except Exception as error:
+        raise failure(error, inputs) from error
+
+
+def _finite(outputs: Tensor, inputs: Tensor) -> Tensor:
+    if not bool(outputs.isfinite().all()):
+        raise ModelError(
+            f"the model answers NaN or infinity on an input of shape {tuple(inputs.shape)}"
+        )
+    return outputs

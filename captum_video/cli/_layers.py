@@ -1,0 +1,242 @@
+"""The ``layers`` command: which layers there are, what frames they cover, and which to choose."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import traceback
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+from captum_video.cli._answers import failure
+from captum_video.cli._coverage import as_json, phrase
+from captum_video.cli._explain import model_inputs, read_frames
+from captum_video.cli._model import Facts, load_model
+from captum_video.cli._terminal import assumptions, complain, reason, say
+from captum_video.layers import LayerFacts, list_layers
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_PLUMBING = (
+    nn.Identity,
+    nn.Flatten,
+    nn.Unflatten,
+    _DropoutNd,
+    _NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+)
+_COLUMNS = ("layer", "type", "output", "slices", "frames of a slice", "Grad-CAM")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.
+
+    Attributes:
+        facts: what it gives.
+        mark: ``"*"`` for the layer that the model recommends, ``"a"`` for its attention.
+        listed: whether it is worth choosing.
+    """
+
+    facts: LayerFacts
+    mark: str
+    listed: bool
+
+    @property
+    def spatial(self) -> bool:
+        """Whether Grad-CAM can show it on frames."""
+        placed = self.facts.arrangement
+        return self.facts.explainable and placed is not None and len(placed.space) == 2
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The numbers of its slices along time and space, if it has space."""
+        placed = self.facts.arrangement
+        assert placed is not None
+        return (placed.slices, *placed.shape[2 + placed.has_time :])
+
+    @property
+    def lost(self) -> bool:
+        """Whether it may have space and time, but nobody knows where: tokens, mostly."""
+        placed = self.facts.arrangement
+        known = placed is not None and (placed.has_time or bool(placed.space))
+        return self.facts.calls == 1 and not known and len(self.facts.shape) > 2
+
+    def verdict(self, frames: int) -> str:
+        """Whether Grad-CAM can use it, in words.
+
+        Args:
+            frames: how many the clip has.
+
+        Returns:
+            ``"yes"``, or what stands against it.
+        """
+        if self.facts.calls > 1:
+            return f"no: called {self.facts.calls} times"
+        if self.lost:
+            return "with --reshape"
+        if not self.spatial:
+            return "no: no space"
+        return "yes" if self.facts.slices != 1 or frames == 1 else "yes, one map for all frames"
+
+
+def show_layers(options: argparse.Namespace) -> int:
+    """Runs ``captum-video layers``.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit status: 0, or 1 if the clip cannot be read or the model cannot take it.
+
+    Raises:
+        UsageError: if the model cannot be had.
+    """
+    model, facts, device = load_model(options)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            inputs = _inputs(facts, options).to(device)
+            found = _found(model, inputs)
+    except Exception as error:
+        if options.traceback:
+            traceback.print_exc()
+        complain(f"error: {reason(options.clip, error, options)}")
+        return 1
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        complain(f"warning: {text}")
+    rows = _rows(model, facts, found)
+    shown = [row for row in rows if row.listed or options.all]
+    if options.json:
+        say(json.dumps(_as_json(shown, facts, inputs, options), indent=2, ensure_ascii=False))
+        return 0
+    if facts.assumed:
+        say(f"{facts.name}: assuming {assumptions(facts)}")
+    clip = "a blank clip" if options.clip is None else str(options.clip)
+    say(f"{facts.name} on {clip}, {tuple(inputs.shape)} (N, C, T, H, W)\n")
+    say(_table(shown, inputs.shape[2]))
+    say(_notes(rows, shown, options.all))
+    return 0
+
+
+def _inputs(facts: Facts, options: argparse.Namespace) -> Tensor:
+    if options.clip is None:
+        return torch.zeros(1, 1 if facts.grey else 3, facts.frames, *facts.size)
+    clip, _, _ = read_frames(options.clip, facts, options)
+    return model_inputs(clip, facts, options.fit)
+
+
+def _found(model: nn.Module, inputs: Tensor) -> list[LayerFacts]:
+    try:
+        return list_layers(model, (inputs,))
+    except Exception as error:
+        raise failure(error, inputs) from error
+
+
+def _rows(model: nn.Module, facts: Facts, found: list[LayerFacts]) -> list[Row]:
+    modules = dict(model.named_modules())
+    marks = {facts.attention: "a", facts.layer: "*"}
+    every = {layer.name: Row(layer, marks.get(layer.name, ""), True) for layer in found}
+    blocks = {
+        name: row.grid
+        for name, row in every.items()
+        if row.spatial and not isinstance(modules[name], _CONTAINERS)
+    }
+    return [
+        replace(row, listed=bool(row.mark) or _worth(row, modules[name], blocks))
+        for name, row in every.items()
+    ]
+
+
+def _worth(row: Row, module: nn.Module, blocks: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a layer is one that a reader may want to choose.
+
+    Containers give what their last layer gives, and a block says the same as the layers in it that
+    see the clip on the same grid.
+    """
+    if isinstance(module, (*_CONTAINERS, *_PLUMBING)):
+        return False
+    parts = row.facts.name.split(".")
+    above = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+    if row.spatial:
+        return row.grid not in [blocks[name] for name in above if name in blocks]
+    if any(name in blocks for name in above):
+        return False
+    kind = row.facts.kind.lower()
+    return "attention" in kind or "attn" in kind or row.lost
+
+
+def _table(rows: list[Row], frames: int) -> str:
+    cells = [("", *_COLUMNS)]
+    for row in rows:
+        layer, placed = row.facts, row.facts.arrangement
+        coverage = None if placed is None else placed.coverage
+        cells.append(
+            (
+                row.mark,
+                layer.name,
+                layer.kind,
+                "x".join(map(str, layer.shape)),
+                "?" if layer.slices is None else str(layer.slices),
+                "?" if coverage is None else phrase(coverage),
+                row.verdict(frames),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+    return "\n".join(lines)
+
+
+def _notes(rows: list[Row], shown: list[Row], everything: bool) -> str:
+    marks = {row.mark for row in shown}
+    notes = [""]
+    if "*" in marks:
+        notes.append("*  what the model recommends for Grad-CAM")
+    if "a" in marks:
+        notes.append("a  the model's attention over frames")
+    coverages = [row.facts.arrangement.coverage for row in shown if row.facts.arrangement]
+    if any(coverage is not None and coverage.mixed for coverage in coverages):
+        notes.append("and beyond: attention, recurrence or a gate also brings in other frames")
+    left = len(rows) - len(shown)
+    if left and not everything:
+        notes.append(f"{len(shown)} of {len(rows)} layers; --all lists the other {left} too")
+    return "\n".join(notes if len(notes) > 1 else [])
+
+
+def _as_json(
+    rows: list[Row], facts: Facts, inputs: Tensor, options: argparse.Namespace
+) -> dict[str, Any]:
+    listed = []
+    for row in rows:
+        layer, placed = row.facts, row.facts.arrangement
+        coverage = None if placed is None else placed.coverage
+        listed.append(
+            {
+                "name": layer.name,
+                "type": layer.kind,
+                "shape": list(layer.shape),
+                "calls": layer.calls,
+                "time_slices": layer.slices,
+                "coverage": None if coverage is None else as_json(coverage),
+                "grad_cam": row.spatial,
+                "verdict": row.verdict(inputs.shape[2]),
+                "recommended": row.mark == "*",
+                "attention": row.mark == "a",
+            }
+        )
+    return {
+        "model": facts.name,
+        "clip": None if options.clip is None else str(options.clip),
+        "input": list(inputs.shape),
+        "assumed": list(facts.assumed),
+        "layers": listed,
+    }
