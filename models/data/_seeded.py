@@ -55,12 +55,16 @@ class SeededClips(Dataset[Sample]):
             IndexError: the index is negative or not below the length.
         """
 
-    def _generator(self, index: int) -> np.random.Generator:
-        """The clip's source of randomness."""
+    def _check(self, index: int) -> None:
+        """Refuses an index that is negative or not below the length."""
         if not 0 <= index < self.length:
             raise IndexError(
                 f"index must be from 0 to {self.length - 1}, got {index}."
                 if self.length
                 else f"The data set is empty, got index {index}."
             )
+
+    def _generator(self, index: int) -> np.random.Generator:
+        """The clip's source of randomness."""
+        self._check(index)
         return np.random.default_rng(np.random.SeedSequence([self.seed, index]))

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from models.data import _raycast, _street
+from models.data._seeded import SeededClips
+from models.data._sprites import SPLITS
 from models.geometry import matrix_to_pose, scale_intrinsics
 
 FRAMES = 5
@@ -27,7 +28,6 @@ INTRINSICS = (58.0, 58.0, 51.5, 13.5)
 #: the frames that the target (frame 2) is compared with
 REFERENCES = (0, 1, 3, 4)
 TARGET = 2
-SPLITS = ("train", "validation")
 #: per-channel mean and standard deviation that bring clips to [-1, 1]
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
@@ -77,7 +77,7 @@ class Snippet(NamedTuple):
     road: Tensor
 
 
-class Drives(Dataset[Snippet]):
+class Drives(SeededClips[Snippet]):
     """Snippets of procedural drives; sample ``i`` is a pure function of ``(seed, i)``.
 
     The snippets come from ``drives`` drives, a dozen at a time in random order, again and again,
@@ -97,22 +97,10 @@ class Drives(Dataset[Snippet]):
     def __init__(
         self, length: int, seed: int = 0, split: str = "train", *, drives: int = 480
     ) -> None:
-        if length < 0:
-            raise ValueError(f"length must not be negative, got {length}.")
-        if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}.")
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}.")
+        super().__init__(length, seed, split)
         if drives <= 0 or drives % _GROUP:
             raise ValueError(f"drives must be a positive multiple of {_GROUP}, got {drives}.")
-        self.length = length
-        self.seed = seed
-        self.split = split
         self.drives = drives
-
-    def __len__(self) -> int:
-        """The number of snippets."""
-        return self.length
 
     def __getitem__(self, index: int) -> Snippet:
         """Cuts one snippet.
@@ -159,12 +147,7 @@ class Drives(Dataset[Snippet]):
         Raises:
             IndexError: the index is negative or not below the length.
         """
-        if not 0 <= index < self.length:
-            raise IndexError(
-                f"index must be from 0 to {self.length - 1}, got {index}."
-                if self.length
-                else f"The data set is empty, got index {index}."
-            )
+        self._check(index)
         turn, place = divmod(index, self.drives * _SNIPPETS)
         group, place = divmod(place, _GROUP * _SNIPPETS)
         order = np.random.default_rng([self.seed, turn, 0]).permutation(self.drives)
