@@ -85,10 +85,10 @@ class GradCam:
 
     forward: Callable[..., Any]
     layer: Module
-    temporal_pooling: TemporalPooling = "clip"
-    frames_per_clip: int | None = None
-    reshape_transform: Callable[[Any], Tensor] | None = None
-    time_dim: int | None = None
+    temporal_pooling: TemporalPooling
+    frames_per_clip: int | None
+    reshape_transform: Callable[[Any], Tensor] | None
+    time_dim: int | None
 
     @property
     def name(self) -> str:

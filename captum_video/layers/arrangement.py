@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from captum_video.layers.clip_axes import ClipAxes
 from captum_video.layers.coverage import Coverage
-from captum_video.layers.layout import Extent, Layout, Reach
+from captum_video.layers.layout import Extent, Reach
+from captum_video.layers.question import Question
 
 
 @dataclass(frozen=True)
@@ -61,56 +61,6 @@ class Arrangement:
         return tensor.reshape(self.factors).permute(self.order).reshape(self.shape)
 
 
-@dataclass(frozen=True)
-class Question:
-    """What has to be known to arrange a layer's tensor.
-
-    Attributes:
-        name: the layer, for messages.
-        shape: the tensor's shape.
-        layout: what the trace knows of it.
-        inputs: the inputs' shapes.
-        axes: the inputs' axes.
-        frames_per_clip: as the caller gave it.
-        transformed: whether the caller's transform made the tensor.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    layout: Layout | None
-    inputs: tuple[tuple[int, ...], ...]
-    axes: tuple[ClipAxes, ...]
-    frames_per_clip: int | None
-    transformed: bool
-
-    @property
-    def count(self) -> int:
-        """The number of clips."""
-        rows = self.inputs[0][0]
-        if self.frames_per_clip is None or self.axes[0].time is not None:
-            return rows
-        if rows % self.frames_per_clip:
-            raise ValueError(
-                f"frames_per_clip={self.frames_per_clip} does not divide the {rows} frames of an "
-                f"input of shape {self.inputs[0]}"
-            )
-        return rows // self.frames_per_clip
-
-    def frames(self, source: int) -> int:
-        """The number of frames of an input."""
-        time = self.axes[source].time
-        return self.inputs[source][time] if time is not None else self.frames_per_clip or 1
-
-    def unknown(self) -> ValueError:
-        """The error for a layout that cannot be known."""
-        return ValueError(
-            f"layer {self.name!r} gives a tensor of shape {self.shape} for an input of shape "
-            f"{self.inputs[0]}, and it cannot be known which of its axes are time and space: give a "
-            "reshape_transform from the layer's output to (N, C, T, H, W), such as "
-            "captum_video.layers.TokenGrid((T, H, W), class_tokens=1)"
-        )
-
-
 def arrangement(question: Question) -> Arrangement:
     """How a layer's tensor is brought into the clip's order.
 
@@ -125,8 +75,7 @@ def arrangement(question: Question) -> Arrangement:
     """
     if question.transformed:
         return _transformed(question)
-    found = _traced(question)
-    result = found if found is not None else _by_rank(question)
+    result = _traced(question) or _by_rank(question)
     wanted = question.frames_per_clip
     if wanted is not None and result.has_time and result.slices != wanted:
         raise ValueError(
@@ -150,13 +99,19 @@ def _traced(question: Question) -> Arrangement | None:
     source = min(numbers)
     seen = frozenset(numbers | {number for number, _ in layout.hidden})
     axes = question.axes[source]
+    placed: list[tuple[int, Extent, int]] = []
+    for number, (_, part) in enumerate(parts):
+        for extent in part:
+            role = extent.source[1] if extent.source is not None else -1
+            known = role == 0 or role == axes.time or role in axes.space
+            placed.append((number, extent, role if known else -1))
     roles: dict[int, list[int]] = {}
-    for place, extent in enumerate(factors):
-        role = extent.source[1] if extent.source is not None else -1
-        known = role == 0 or role == axes.time or role in axes.space
-        roles.setdefault(role if known else -1, []).append(place)
+    for place, (_, _, role) in enumerate(placed):
+        roles.setdefault(role, []).append(place)
     if any(len(places) > 1 for role, places in roles.items() if role != -1):
         return None
+    if len({axis for axis, extent, role in placed if role == -1 and extent.size > 1}) > 1:
+        return None  # more than the channels: an axis whose origin was lost on the way
     time = roles.get(axes.time, []) if axes.time is not None else []
     space = tuple(axis for axis in axes.space if axis in roles)
     batch = roles.get(0, [])
@@ -236,7 +191,25 @@ def _coverage(seen: Extent | Reach | None, length: int) -> Coverage | None:
 
 
 def _by_rank(question: Question) -> Arrangement:
-    """Without a trace: axes in the input's own order, or frames folded into the batch."""
+    """By the number of axes alone, as long as nothing that is known of them speaks against it."""
+    result = _assumed(question)
+    if question.layout is None:
+        return result
+    axes = question.axes[0]
+    real = {0, *axes.space} | ({axes.time} if axes.time is not None else set())
+    folded = len(result.factors) > len(question.shape)
+    expected = [{0, axes.time} if folded else {0}, set()]
+    expected += [{axes.time}] if result.has_time and not folded else []
+    expected += [{axis} for axis in result.space]
+    for found, allowed in zip(question.layout.axes, expected, strict=True):
+        roles = {e.source[1] for part in found for e in part if e.source and e.size > 1}
+        if not roles & real <= allowed:
+            raise question.unknown()
+    return result
+
+
+def _assumed(question: Question) -> Arrangement:
+    """Axes in the input's own order, or frames folded into the batch."""
     shape, given, axes = question.shape, question.inputs[0], question.axes[0]
     count = question.count
     standard = axes.time in (None, 2)
@@ -244,14 +217,18 @@ def _by_rank(question: Question) -> Arrangement:
         return _plain(question, shape, has_time=False, space=())
     if standard and len(shape) == len(given) and shape[0] == given[0] == count:
         has_time = axes.time is not None
-        sizes = shape[3:] if has_time else shape[2:]
-        limits = [given[axis] for axis in axes.space]
         fits = not has_time or shape[2] <= given[2]
-        if fits and all(a <= b for a, b in zip(sizes, limits, strict=True)):
+        if fits and _within(question, shape[3:] if has_time else shape[2:]):
             return _plain(question, shape, has_time=has_time, space=axes.space)
-    if len(shape) == len(axes.space) + 2:
+    if len(shape) == len(axes.space) + 2 and _within(question, shape[2:]):
         return _frames_as_batch(question)
     raise question.unknown()
+
+
+def _within(question: Question, sizes: tuple[int, ...]) -> bool:
+    """Whether these may be the sizes of space: layers do not enlarge frames."""
+    limits = [question.inputs[0][axis] for axis in question.axes[0].space]
+    return all(a <= b for a, b in zip(sizes, limits, strict=True))
 
 
 def _frames_as_batch(question: Question) -> Arrangement:
@@ -318,7 +295,14 @@ def _plain(
     coverage: Coverage | None = None,
 ) -> Arrangement:
     """A tensor that is in the clip's order already."""
-    cuts = tuple((0, size) for size in shape)
     return Arrangement(
-        cuts, shape, tuple(range(len(shape))), shape, has_time, space, 0, None, coverage
+        tuple((0, size) for size in shape),
+        shape,
+        tuple(range(len(shape))),
+        shape,
+        has_time,
+        space,
+        0,
+        None,
+        coverage,
     )

@@ -13,9 +13,10 @@ from torch.nn import Module
 from torch.utils._pytree import tree_leaves
 
 from captum_video._core.guards import module_of, untouched
-from captum_video.layers.arrangement import Arrangement, Question, arrangement
+from captum_video.layers.arrangement import Arrangement, arrangement
 from captum_video.layers.capture import observed
 from captum_video.layers.clip_axes import ClipAxes
+from captum_video.layers.question import Question
 from captum_video.layers.tracing import Trace
 
 

@@ -241,6 +241,43 @@ class TestSeveralInputs:
         assert not flow.any()
         assert own.abs().max() > 0
 
+    def test_of_different_lengths(self) -> None:
+        # two rates of one video: where the slices sit is known for the input that they come from
+        model = seeded(TwoStream())
+        slow, fast = clip(2, 3, 4, 12, 10), clip(2, 2, 8, 6, 6, seed=1)
+
+        def both(rgb: Tensor, flow: Tensor) -> Tensor:
+            joint = F.interpolate(rgb, (8, 12, 10)) + F.interpolate(flow, (8, 12, 10)).mean(1, True)
+            result: Tensor = model(joint, F.interpolate(flow, (8, 12, 10)))
+            return result
+
+        cam = VideoGradCam(both, model.get_submodule("rgb"))
+        low = cam.attribute((slow, fast), 1, upsample=False)
+        of_slow, of_fast = cam.attribute((slow, fast), 1)
+        assert (of_slow.shape, of_fast.shape) == ((2, 1, 4, 12, 10), (2, 1, 8, 6, 6))
+        frames = [F.interpolate(low[:, :, t], (6, 6), mode="bilinear") for t in range(8)]
+        assert torch.allclose(of_fast, torch.stack(frames, 2))
+
+
+class Pair(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * 2, x * 3
+
+
+class TestGradArguments:
+    def test_reach_autograd(self) -> None:
+        pair, net, x = Pair(), seeded(C3DLike()), clip(*SHAPE)
+
+        def model(clips: Tensor) -> Tensor:
+            result: Tensor = net(pair(clips)[0])
+            return result
+
+        used, unused = VideoGradCam(model, pair).attribute(x, 1)
+        assert used.any()
+        assert not unused.any()
+        with pytest.raises(RuntimeError, match="not have been used in the graph"):
+            VideoGradCam(model, pair).attribute(x, 1, grad_kwargs={"allow_unused": False})
+
 
 class TestTimeless:
     def test_warns_and_names_a_better_layer(self) -> None:

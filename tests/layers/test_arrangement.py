@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from captum_video.layers import ClipAxes, Question, Trace, arrangement
+from captum_video.layers import ClipAxes, Extent, Layout, Question, Trace, arrangement
 
 INPUT = (2, 3, 8, 12, 10)
 
@@ -92,6 +92,50 @@ class TestTraced:
         # one of two clips, in the clip's own rank: by rank it could not be told from a batch of one
         with pytest.raises(ValueError, match="cannot be known"):
             arrangement(asked(half, trace.layout(half)))
+
+
+class TestHalfKnown:
+    """A trace that knows some axes only: what it knows must not contradict the rank."""
+
+    @staticmethod
+    def of(*sources: Any) -> Layout:
+        def extent(source: Any, size: int) -> Extent:
+            numbers = tuple(map(float, range(size)))
+            return Extent((0, source), size, numbers, numbers)
+
+        axes = [
+            ((Extent(None, size),),) if source is None else ((extent(source, size),),)
+            for source, size in sources
+        ]
+        return Layout(tuple(axes))
+
+    def test_lost_time_is_not_taken_for_channels(self) -> None:
+        block = torch.rand(2, 7, 4, 12, 10)
+        layout = self.of((0, 2), (None, 7), (None, 4), (3, 12), (4, 10))
+        placed = arrangement(asked(block, layout))
+        assert (placed.has_time, placed.slices, placed.coverage) == (True, 4, None)
+
+    @pytest.mark.parametrize(
+        "sources",
+        [
+            [(0, 2), (2, 8), (None, 4), (None, 6), (None, 5)],  # time where channels should be
+            [(0, 2), (None, 7), (3, 4), (None, 6), (None, 5)],  # height where time should be
+            [(None, 2), (0, 2), (None, 4), (None, 6), (None, 5)],
+        ],
+    )
+    def test_what_contradicts_the_rank(self, sources: Any) -> None:
+        block = torch.rand([size for _, size in sources])
+        with pytest.raises(ValueError, match="cannot be known which of its axes are time"):
+            arrangement(asked(block, self.of(*sources)))
+
+    def test_the_inside_of_attention(self) -> None:
+        # heads and tokens: four axes, like a picture
+        heads = torch.rand(2, 4, 8, 6)
+        layout = self.of((0, 2), (None, 4), (2, 8), (None, 6))
+        with pytest.raises(ValueError, match="cannot be known"):
+            arrangement(asked(heads, layout))
+        with pytest.raises(ValueError, match="cannot be known"):
+            arrangement(asked(torch.rand(2, 4, 13, 6)))  # higher than the frames
 
 
 class TestByRank:
