@@ -99,6 +99,11 @@ class GradCam:
         """The axes of each input."""
         return [ClipAxes.of(clip, self.time_dim) for clip in inputs]
 
+    def count(self, clip: Tensor) -> int:
+        """The number of examples: of clips, where frames are given as a batch."""
+        folded = self.frames_per_clip is not None and ClipAxes.of(clip, self.time_dim).time is None
+        return len(clip) // (self.frames_per_clip or 1) if folded else len(clip)
+
     def gradients(
         self,
         inputs: tuple[Tensor, ...],

@@ -61,7 +61,8 @@ class FrameAttention(LayerAttribution):
             output that returns ``(N, T)``.
         query: which query's weights count where there are several ``(N, queries, T)``: its number, or
             ``"mean"`` over all.
-        frames_per_clip: the expected number of weights, if it is not the clip's number of frames.
+        frames_per_clip: the expected number of weights, if it is not the clip's number of frames, or
+            if frames are given as a batch ``(N * T, C, H, W)``.
         time_dim: the input's time axis. None means axis 2 of ``(N, C, T, H, W)`` and ``(N, C, T)``.
 
     Raises:
@@ -188,9 +189,10 @@ class FrameAttention(LayerAttribution):
             ValueError: as for :meth:`top_frames` and :meth:`VideoGradCam.attribute`, or if the
                 weights are not one for each of the clip's frames.
         """
-        cam = VideoGradCam(
-            self.forward_func, layer, **{"time_dim": self.time_dim, **grad_cam_options}
-        )
+        options: dict[str, Any] = {"time_dim": self.time_dim}
+        if ClipAxes.of(inputs, self.time_dim).time is None:
+            options["frames_per_clip"] = self.frames_per_clip
+        cam = VideoGradCam(self.forward_func, layer, **{**options, **grad_cam_options})
         frames, weights = self.top_frames(inputs, k, additional_forward_args)
         maps = cam.attribute(inputs, target, additional_forward_args)
         if self.frames_per_clip not in (None, maps.shape[2]):
@@ -221,13 +223,17 @@ class FrameAttention(LayerAttribution):
 
     def _checked(self, heard: Any, clip: Tensor) -> Tensor:
         """The weights ``(N, T)`` among what was read."""
-        axis = ClipAxes.of(clip, self.time_dim).time
-        count = len(clip)
-        if axis is None and self.frames_per_clip is None:
+        axis, count = ClipAxes.of(clip, self.time_dim).time, len(clip)
+        length = self.frames_per_clip or (clip.shape[axis] if axis is not None else 0)
+        if not length:
             raise ValueError(
-                f"inputs of shape {tuple(clip.shape)} have no time axis; name it by time_dim"
+                f"inputs of shape {tuple(clip.shape)} have no time axis; name it by time_dim, or "
+                "give frames_per_clip for frames given as a batch"
             )
-        length = self.frames_per_clip or clip.shape[axis if axis is not None else 0]
+        if axis is None:
+            if count % length:
+                raise ValueError(f"frames_per_clip={length} does not divide the {count} frames")
+            count //= length
         found = [leaf for leaf in tree_leaves(heard) if isinstance(leaf, Tensor)]
         found = [leaf for leaf in found if leaf.is_floating_point()]
         rows = [self._one_query(leaf, count, length) for leaf in found]

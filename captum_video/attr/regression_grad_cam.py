@@ -148,7 +148,7 @@ class RegressionGradCam(LayerAttribution):
         run = self._cam.gradients(
             clips,
             extra,
-            lambda output: self._score(output, given, target, len(clips[0])),
+            lambda output: self._score(output, given, target, self._cam.count(clips[0])),
             layer_input=attribute_to_layer_input,
         )
         return self._cam.explained(
@@ -225,11 +225,13 @@ def _through_one(output: Tensor, target: Any) -> Tensor:
 
 
 def _example(value: Any, number: int, count: int) -> Any:
-    """One example of outputs, truth or inputs, keeping the batch axis."""
+    """One example of outputs, truth or inputs (a clip's frames), keeping the batch axis."""
 
     def pick(leaf: Any) -> Any:
-        batched = isinstance(leaf, Tensor) and leaf.dim() > 0 and len(leaf) == count
-        return leaf[number : number + 1] if batched else leaf
+        if not isinstance(leaf, Tensor) or leaf.dim() == 0 or len(leaf) % count:
+            return leaf
+        rows = len(leaf) // count
+        return leaf[number * rows : (number + 1) * rows]
 
     return tree_map(pick, value)
 

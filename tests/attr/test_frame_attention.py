@@ -133,6 +133,26 @@ class TestWeights:
         cam.frames_per_clip = 4
         assert cam.attribute(x).shape == (2, 4)
 
+    def test_frames_given_as_a_batch(self) -> None:
+        net, x = attending(), clip(*SHAPE)
+
+        def of_frames(frames: Tensor) -> Tensor:
+            result: Tensor = net(frames.unflatten(0, (-1, 8)).transpose(1, 2))
+            return result
+
+        frames = x.transpose(1, 2).flatten(0, 1)
+        whole = FrameAttention(net, "attention")
+        folded = FrameAttention(of_frames, net.get_submodule("attention"), frames_per_clip=8)
+        assert torch.equal(folded.attribute(frames), whole.attribute(x))
+        layer = net.get_submodule("cnn.2")
+        given, expected = folded.best_frames(frames, layer, 2), whole.best_frames(x, layer, 2)
+        assert torch.equal(given.frames, expected.frames)
+        assert torch.allclose(given.maps, expected.maps)
+        with pytest.raises(ValueError, match="frames_per_clip=8 does not divide the 10 frames"):
+            FrameAttention(net.cnn, net.get_submodule("cnn.3"), frames_per_clip=8).attribute(
+                frames[:10]
+            )
+
 
 class TestRanking:
     def test_top_frames(self) -> None:

@@ -189,7 +189,27 @@ class TestLosses:
         model = seeded(Frames(classes=3))
         x = clip(3, 3, 8, 12, 10)
         cam = RegressionGradCam(model, "cnn.3", loss=nn.MSELoss())
-        assert cam.attribute(x, truth=TRUTH).shape == (3, 1, 8, 12, 10)
+        expected = cam.attribute(x, truth=TRUTH)
+        assert expected.shape == (3, 1, 8, 12, 10)
+        frames = x.transpose(1, 2).flatten(0, 1)
+
+        def of_frames(given: Tensor) -> Tensor:
+            result: Tensor = model(given.unflatten(0, (-1, 8)).transpose(1, 2))
+            return result
+
+        layer = model.get_submodule("cnn.3")
+        folded = RegressionGradCam(of_frames, layer, loss=nn.MSELoss(), frames_per_clip=8)
+        assert torch.allclose(folded.attribute(frames, truth=TRUTH), expected)
+
+        def against_brightness(outputs: Tensor, given: Tensor) -> Tensor:
+            clips = given.unflatten(0, (-1, 8)).transpose(1, 2)
+            return (outputs - clips.mean((2, 3, 4))).square().mean()
+
+        own = RegressionGradCam(
+            of_frames, layer, loss=against_brightness, self_supervised=True, frames_per_clip=8
+        )
+        alone = torch.cat([own.attribute(frames[n * 8 : n * 8 + 8]) for n in range(3)])
+        assert torch.allclose(own.attribute(frames), alone)
 
 
 class TestNothingToShow:

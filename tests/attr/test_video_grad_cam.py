@@ -259,6 +259,27 @@ class TestSeveralInputs:
         assert torch.allclose(of_fast, torch.stack(frames, 2))
 
 
+class Both(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x * 2, y * 3
+
+
+def test_a_layer_with_a_tensor_of_each_input() -> None:
+    model, gate = seeded(TwoStream()), Both()
+    pair = clip(2, 3, 8, 12, 10), clip(2, 2, 8, 6, 6, seed=1)
+
+    def both(rgb: Tensor, flow: Tensor) -> Tensor:
+        rgb, flow = gate(rgb, flow)
+        result: Tensor = model(rgb, F.interpolate(flow, rgb.shape[2:]))
+        return result
+
+    maps = VideoGradCam(both, gate).attribute(pair, 1)
+    assert [m.shape for m in maps] == [(2, 1, 8, 12, 10), (2, 1, 8, 6, 6)]
+    low = VideoGradCam(both, gate).attribute(pair, 1, upsample=False)
+    assert all(torch.allclose(a, b) for a, b in zip(maps, low, strict=True))
+    assert all(m.any() for m in maps)
+
+
 class Pair(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x * 2, x * 3
