@@ -25,6 +25,7 @@ from captum_video.layers.layout import (
     single,
     union,
 )
+from captum_video.layers.windows import alone
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ def _both_parts(a: Part, b: Part) -> Part:
     wide_a = [e for e in a if e.size > 1]
     wide_b = [e for e in b if e.size > 1]
     if [e.size for e in wide_a] != [e.size for e in wide_b]:
-        return (Extent(None, _size(a)),)
+        x, y = alone((a,)), alone((b,))
+        return (Extent(None, _size(a)) if x is None or y is None else _both_extents(x, y),)
     # factors of one slice lie under all slices of the others
     thin = {e.source for e in (*a, *b) if e.size == 1}
     wide = [_both_extents(x, y) for x, y in zip(wide_a, wide_b, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import ceil, floor, isfinite
+from math import ceil, floor, isfinite, prod
 
 from captum_video.layers.layout import Axis, Extent, blank, single
 
@@ -183,9 +183,6 @@ def resized(
 def along(axis: Axis, size: int, change: Callable[[Extent], Extent]) -> Axis:
     """Applies index arithmetic to an axis.
 
-    Factors of one slice beside the axis' own factor are dropped; so are source-less parts before
-    and after it, which are as good as padding, when the change is asked for a sum of parts.
-
     Args:
         axis: the axis before.
         size: slices after.
@@ -199,16 +196,27 @@ def along(axis: Axis, size: int, change: Callable[[Extent], Extent]) -> Axis:
 
 
 def alone(axis: Axis) -> Extent | None:
-    """The one factor of an axis that has more than one slice; None when there are several."""
+    """An axis as one extent; None when several of its factors descend from an input's.
+
+    Factors of one slice are left out. Repeated slices, as after nearest upsampling by
+    ``repeat_interleave`` or ``pixel_shuffle``, are one extent that stands still.
+    """
     if len(axis) != 1:
         return _padded(axis)
     part = axis[0]
     if len(part) == 1:
         return part[0]
     wide = [extent for extent in part if extent.size > 1]
-    if len(wide) > 1:
+    if not wide:
+        return next((e for e in part if e.source is not None), part[0])
+    if any(extent.source is not None for extent in wide[1:]):
         return None
-    return wide[0] if wide else next((e for e in part if e.source is not None), part[0])
+    times = prod(extent.size for extent in wide[1:])
+    return (
+        wide[0]
+        if times == 1
+        else picked(wide[0], [k // times for k in range(wide[0].size * times)])
+    )
 
 
 def _padded(axis: Axis) -> Extent | None:

@@ -42,6 +42,16 @@ SUMS: dict[str, Case] = {
         ((2, 3, 9),),
         "0, 1, 2",
     ),
+    "upsampled in two ways": (
+        lambda x: x.repeat_interleave(2, 2) + F.interpolate(x, scale_factor=2, mode="linear"),
+        ((2, 3, 5),),
+        "0, 1, 2",
+    ),
+    "repeated for each frame": (
+        lambda x: x.mean(2).repeat_interleave(5, 0) * x.transpose(1, 2).flatten(0, 1),
+        ((2, 3, 5),),
+        "0*2~, 1",
+    ),
     "stacked": (lambda x: torch.stack([x, x * 2], 0), ((2, 3, 9),), "-, 0, 1, 2"),
     "maximum": (torch.max, ((2, 3, 5), (2, 3, 5)), "0, 1, 2"),
     "where": (lambda x, y: torch.where(x > 0.5, x, y), ((2, 5), (2, 5)), "0, 1"),

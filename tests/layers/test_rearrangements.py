@@ -221,6 +221,42 @@ def test_shifted_windows() -> None:
     check(windows, clip(2, 4, 4, 3), expected="0, 1~, 2~, 3")
 
 
+def averaged_token(x: Tensor) -> Tensor:
+    """Divided attention: every frame has a class token, averaged over the frames in the end."""
+    frames = x.transpose(1, 2).flatten(3).transpose(2, 3)  # (N, T, patches, C)
+    token = frames.mean(2, keepdim=True)
+    both = torch.cat([token, frames], 2)
+    return torch.cat([both[:, :, 0].mean(1, keepdim=True), both[:, :, 1:].flatten(1, 2)], 1)
+
+
+def test_class_token_averaged_over_frames() -> None:
+    layout = check(averaged_token, clip(2, 3, 4, 2, 2), expected="0, -+2*3*4, 1")
+    assert layout.axes[1][0][0].mixed  # no constant
+    taken = check(lambda x: averaged_token(x)[:, 0], clip(2, 3, 4, 2, 2), expected="0, 1")
+    assert all(taken.hidden[0, axis].mixed for axis in (2, 3, 4))
+
+
+def test_windows_do_not_slide_over_class_tokens() -> None:
+    def over_a_constant(x: Tensor) -> Tensor:
+        return F.avg_pool1d(F.pad(x, (2, 0)), 3, 1)
+
+    def over_a_token(x: Tensor) -> Tensor:
+        return F.avg_pool1d(torch.cat([x.sum(2, keepdim=True) @ kernel(1, 2), x], 2), 3, 1)
+
+    check(over_a_constant, clip(1, 2, 6), expected="0, 1, 2")
+    check(over_a_token, clip(1, 2, 6), expected="0, 1, -")
+
+
+def test_pieces_without_their_siblings_stand_alone() -> None:
+    def rows_met_again(x: Tensor) -> Tensor:
+        pieces = x.unflatten(0, (2, 3))
+        return pieces * pieces.mean(1, keepdim=True)
+
+    check(lambda x: x.unflatten(0, (2, 3)).mean(1), clip(6, 2), expected="0, 1")
+    check(lambda x: x.unflatten(0, (2, 3))[:, 1], clip(6, 2), expected="0, 1", exact=False)
+    check(rows_met_again, clip(6, 2), expected="0~/, 0~/, 1")
+
+
 def test_places() -> None:
     layout = layout_of(tokens, clip(2, 3, 4, 2, 2))
     assert layout.places((0, 2)) == [(1, 1, 0)]

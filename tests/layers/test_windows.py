@@ -133,6 +133,16 @@ OTHERS: dict[str, tuple[Callable[..., Any], tuple[int, ...], str]] = {
         "0, 1, 2",
     ),
     "unfold": (lambda x: x.unfold(2, 4, 2), (1, 2, 9), "0, 1, 2, -"),
+    "shuffled pixels pooled": (
+        lambda x: F.max_pool2d(F.pixel_shuffle(x, 2), 3, 1),
+        (1, 4, 4, 3),
+        "0, -, 2, 3",
+    ),
+    "repeated slices pooled": (
+        lambda x: F.avg_pool1d(x.repeat_interleave(3, 2), 2),
+        (1, 2, 4),
+        "0, 1, 2",
+    ),
     "differences": (lambda x: torch.diff(x, dim=2), (2, 3, 6), "0, 1, 2"),
     "second differences": (lambda x: x.diff(2, -1), (2, 3, 6), "0, 1, 2"),
     "pixel shuffle": (lambda x: F.pixel_shuffle(x, 2), (1, 4, 3, 3), "0, -, 2*-, 3*-"),
