@@ -48,6 +48,12 @@ class Result:
     method: str
     explanation: Explanation
 
+    @property
+    def timeless(self) -> bool:
+        """Whether the layer that was explained has one time slice for several frames."""
+        layer = self.explanation.layer
+        return layer is not None and layer.coverage.slices == 1 and len(self.clip) > 1
+
     def strongest(self, count: int = 3) -> list[tuple[int, float]]:
         """The frames that carry most of the ranked map's positive relevance.
 
@@ -56,9 +62,9 @@ class Result:
 
         Returns:
             Position among the frames that the model saw, and share of all positive relevance; from
-            the largest share down. Empty if nothing is positive.
+            the largest share down. Empty if nothing is positive, or all frames have one map.
         """
-        if not self.explanation.maps:
+        if not self.explanation.maps or self.timeless:
             return []
         sums = clip_map(self.explanation.maps[self.explanation.ranked]).clip(min=0).sum((1, 2))
         if not sums.sum() > 0:

@@ -62,6 +62,11 @@ class Row:
         return (placed.slices, *placed.shape[2 + placed.has_time :])
 
     @property
+    def pooled(self) -> bool:
+        """Whether all places are one."""
+        return self.spatial and max(self.grid[1:]) == 1
+
+    @property
     def lost(self) -> bool:
         """Whether it may have space and time, but nobody knows where: tokens, mostly."""
         placed = self.facts.arrangement
@@ -83,6 +88,8 @@ class Row:
             return "with --reshape"
         if not self.spatial:
             return "no: no space"
+        if self.pooled:
+            return "yes, but the same everywhere"
         return "yes" if self.facts.slices != 1 or frames == 1 else "yes, one map for all frames"
 
 
@@ -165,7 +172,8 @@ def _worth(row: Row, module: nn.Module, blocks: dict[str, tuple[int, ...]]) -> b
     parts = row.facts.name.split(".")
     above = [".".join(parts[:depth]) for depth in range(1, len(parts))]
     if row.spatial:
-        return row.grid not in [blocks[name] for name in above if name in blocks]
+        said = any(blocks.get(name) == row.grid for name in above)
+        return not said and not row.pooled
     if any(name in blocks for name in above):
         return False
     kind = row.facts.kind.lower()

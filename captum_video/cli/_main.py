@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
             complain(f"error: {error}")
             return 2
+        except BrokenPipeError:  # whoever read the output has seen enough
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
         except KeyboardInterrupt:
             complain("interrupted: the clip at hand has left nothing behind")
             return _INTERRUPTED

@@ -50,7 +50,7 @@ def describe(result: Result) -> str:
             f"frames with most attention: {named}; an even share would be "
             f"{100 / len(result.clip):.2g} %"
         )
-    if explanation.maps:
+    if explanation.maps and not result.timeless:
         strongest = _frames(result, result.strongest())
         lines.append(
             f"frames with most positive {_kind(result)}: {strongest}"
@@ -158,6 +158,8 @@ def _layer_line(result: Result, layer: UsedLayer) -> str:
     slices = layer.coverage.slices
     told = phrase(layer.coverage, result.numbers)
     line = f"layer: {layer.name}, {slices} time slice{'s' * (slices != 1)}: {told}"
+    if result.timeless:
+        line += ", so all have the same map"
     if layer.temporal_pooling == "frame":
         line += "; gradients averaged for each slice alone"
     return f"{line}; slices spread evenly" if layer.temporal_alignment == "uniform" else line

@@ -163,10 +163,13 @@ def test_layers_that_give_no_map(layer: str, text: str, capsys: pytest.CaptureFi
 def test_one_time_step_for_all_frames_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--model", "tinynets:flattened", "--method", "video-grad-cam", *SMALL)
     assert explain("walk.mp4", *options, "--layer", "late") == 0
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
     assert err.startswith("captum-video: warning: walk.mp4: layer 'late' has one time step for 4")
     assert "the deepest layer before it that still has several is 'early', with 4" in err
     assert len(summary()["coverage"]["slices"]) == 1
+    assert "layer: late, 1 time slice: all 4 frames, so all have the same map\n" in out
+    assert "most positive" not in out  # no frame is stronger than another
+    assert summary()["strongest_frames"] == []
 
 
 def test_the_pictures_are_of_the_map() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -70,6 +72,10 @@ def test_what_stands_against_a_layer(capsys: pytest.CaptureFixture[str]) -> None
     assert layers("--model", "tinynets:flattened", *SMALL) == 0
     table = rows(capsys.readouterr().out)
     assert table["late"].endswith("1 all 4 frames yes, one map for all frames")
+    assert "pool" not in table
+    assert layers("--model", "tinynets:flattened", "--all", *SMALL) == 0
+    table = rows(capsys.readouterr().out)
+    assert table["pool"].endswith("1 all 4 frames yes, but the same everywhere")
     assert layers("--model", "tinynets:odd", "--all", *SMALL) == 0
     table = rows(capsys.readouterr().out)
     assert table["twice"].endswith("? ? no: called 2 times")
@@ -141,6 +147,16 @@ def test_bad_input(
 def test_tracebacks_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     assert layers("missing.mp4", "--model", "tinynets:net", "--traceback") == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_reader_may_have_left() -> None:
+    command = f"{sys.executable} -m captum_video.cli layers --model tinynets:net --json"
+    told = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} --frames 2 --size 8 | true"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.stderr == ""
+    assert told.returncode == 1
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
