@@ -9,6 +9,8 @@ import numpy as np
 
 from captum_video.layers import Coverage
 
+#: ends the phrase where a slice also depends on frames outside what it covers
+BEYOND = " and beyond"
 _FEW = 4  # slices that are told one by one
 
 
@@ -35,8 +37,8 @@ def phrase(coverage: Coverage, numbers: Sequence[int] | None = None) -> str:
     else:
         rule = "frames " if width is None else f"{width:.3g} frames each, every {step:.3g} "
         text = f"{rule}({_list([_span(frames, named) for frames in covered])})"
-    if coverage.mixed:
-        text += " and beyond"
+    if coverage.mixed and not text.startswith("all"):
+        text += BEYOND
     return text if coverage.traced else f"{text}, spread evenly as it is not known"
 
 

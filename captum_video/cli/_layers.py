@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from captum_video.cli._answers import failure
-from captum_video.cli._coverage import as_json, phrase
+from captum_video.cli._coverage import BEYOND, as_json, phrase
 from captum_video.cli._explain import model_inputs, read_frames
 from captum_video.cli._model import Facts, load_model
 from captum_video.cli._terminal import assumptions, complain, reason, say
@@ -211,8 +211,9 @@ def _notes(rows: list[Row], shown: list[Row], everything: bool) -> str:
         notes.append("*  what the model recommends for Grad-CAM")
     if "a" in marks:
         notes.append("a  the model's attention over frames")
-    coverages = [row.facts.arrangement.coverage for row in shown if row.facts.arrangement]
-    if any(coverage is not None and coverage.mixed for coverage in coverages):
+    placed = [row.facts.arrangement for row in shown]
+    coverages = [one.coverage for one in placed if one is not None and one.coverage is not None]
+    if any(phrase(coverage).endswith(BEYOND) for coverage in coverages):
         notes.append("and beyond: attention, recurrence or a gate also brings in other frames")
     left = len(rows) - len(shown)
     if left and not everything:

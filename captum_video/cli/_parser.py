@@ -12,9 +12,11 @@ from captum_video import __version__
 T = TypeVar("T")
 
 _EXAMPLE = """\
-example:
+examples:
   captum-video explain clip.mp4 --model torchvision.models.video:r3d_18 \\
       --checkpoint r3d_18.pth --mean 0.432,0.395,0.377 --std 0.228,0.221,0.217
+  captum-video explain clip.mp4 --model torchvision.models.video:r3d_18 \\
+      --checkpoint r3d_18.pth --method video-grad-cam --layer layer4.1
 
 Each CLIP is a video file or a folder of images. It gets a folder of its own in DIR with
 overlay.mp4, strip.png, relevance.safetensors and summary.json. Exit status: 0 all clips done,

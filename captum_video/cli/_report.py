@@ -112,17 +112,19 @@ def headline(result: Result) -> str:
         result: what came of a clip.
 
     Returns:
-        The clip, the output and, where the method tells, the temporal share.
+        The clip, the output and, where there is one, the layer or the temporal share.
     """
     explanation, clip = result.explanation, result.clip.path.name
     if not explanation.maps:
         return f"{clip}: attention over frames"
     if explanation.objective is not None:
-        return f"{clip}: {_objective(result, explanation.objective)}"
-    text = f"{clip}: {_full_name(result)}"
-    chance = _chance(result)
-    if chance is not None:
-        text += f" ({100 * chance:.0f} %)"
+        text = f"{clip}: {_objective(result, explanation.objective)}"
+    else:
+        text = f"{clip}: {_full_name(result)}"
+        chance = _chance(result)
+        text += f" ({100 * chance:.0f} %)" if chance is not None else ""
+    if explanation.layer is not None:
+        text += f", layer {explanation.layer.name}"
     share = explanation.temporal_share
     return text if share is None else f"{text}, temporal share {share:.2f}"
 

@@ -67,6 +67,9 @@ def test_the_strip_begins_with_the_most_attended_frame(monkeypatch: pytest.Monke
     assert asked["indices"] == weights.argsort(descending=True).tolist()
     assert asked["notes"] == [f"{100 * weight:.0f} %" for weight in weights.tolist()]
     assert list(asked["rows"]) == ["Grad-CAM"]  # type: ignore[call-overload]
+    title = str(asked["title"])
+    assert title.startswith("walk.mp4: stand (")
+    assert title.endswith(" %), layer cnn, most attended frames first")
 
 
 def test_without_a_layer_for_grad_cam_each_frame_s_map_is_its_weight(

@@ -61,11 +61,15 @@ def test_what_the_model_recommends_is_marked(capsys: pytest.CaptureFixture[str])
     (star,) = [line for line in out.splitlines() if line.startswith("*  cnn")]
     assert star.split()[2:] == ["Sequential", "6x6x8x8", "6", "one", "frame", "each", "yes"]
     (mark,) = [line for line in out.splitlines() if line.startswith("a  attention")]
-    assert "all 6 frames and beyond" in mark
+    assert mark.split()[2:] == "Attention 1x5 1 all 6 frames no: no space".split()
     assert "*  what the model recommends for Grad-CAM" in out
     assert "a  the model's attention over frames" in out
-    assert "and beyond: attention, recurrence or a gate" in out
+    assert "and beyond" not in out
     assert "spare" not in out  # never called
+    assert layers("walk.mp4", "--model", "tinynets:attended_informed", "--all") == 0
+    out = capsys.readouterr().out
+    assert rows(out)["lstm"].endswith("6 one frame each and beyond no: no space")
+    assert "and beyond: attention, recurrence or a gate also brings in other frames" in out
 
 
 def test_what_stands_against_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +182,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (Coverage(8, (-1, 1, 3, 5), (1, 3, 5, 7)), "3 frames each, every 2 (0-1, 1-3, 3-5, 5-7)"),
         (Coverage(8, (0, 4), (1, 7)), "frames (0-1, 4-7)"),
         (Coverage(8, (0, 6), (5, 7), mixed=True), "frames (0-5, 6-7) and beyond"),
+        (Coverage(8, (-1,), (9,), mixed=True), "all 8 frames"),
         (
             Coverage(4, (-2, 0, 2, 4), (-1, 1, 3, 5)),
             "2 frames each, every 2 (none, 0-1, 2-3, none)",

@@ -57,14 +57,16 @@ def interrupted(*_: object, **__: object) -> None:
     ("failure", "status", "text"),
     [(full_disk, 1, "walk.mp4: [Errno 28] No space left"), (interrupted, 130, "interrupted")],
 )
+@pytest.mark.parametrize("method", ["deep-taylor", "video-grad-cam --layer body.0"])
 def test_an_explanation_appears_whole_or_not_at_all(
     failure: Any,
     status: int,
     text: str,
+    method: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ("--model", "tinynets:net", "--method", "deep-taylor", *SMALL)
+    options = ("--model", "tinynets:net", "--method", *method.split(), *SMALL)
     monkeypatch.setattr(_output, "save", failure)  # after the video and the strip
     assert explain("walk.mp4", *options) == status
     assert text in capsys.readouterr().err
