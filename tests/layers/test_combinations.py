@@ -93,6 +93,11 @@ SUMS: dict[str, Case] = {
         "0, 1~, 2, 3~, 4~",
     ),
     "less its mean": (lambda x: x - x.mean(2, keepdim=True), ((2, 3, 5),), "0, 1, 2~"),
+    "times its repeated mean": (
+        lambda x: x * x.mean(1, keepdim=True).repeat(1, 3, 1),
+        ((2, 3, 5),),
+        "0, 1~, 2",
+    ),
     "against itself": (lambda x: x + x.transpose(1, 2), ((2, 4, 4),), "0, -, -"),
     "gated linear": (lambda x: F.glu(x, 1), ((2, 4, 5),), "0, 1, 2"),
     "gated linear in time": (lambda x: F.glu(x, 2), ((2, 4, 6),), "0, 1, 2"),

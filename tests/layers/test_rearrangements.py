@@ -178,6 +178,12 @@ TOKENS: dict[str, Case] = {
     "one patch": (lambda x: tokens(x)[:, 6], (2, 3, 4, 2, 2), "0, 1"),
     "two frames": (lambda x: tokens(x)[:, 5:13], (2, 3, 4, 2, 2), "0, 2*3*4, 1"),
     "no whole frames": (lambda x: tokens(x)[:, 2:7], (2, 3, 4, 2, 2), "0, -, 1"),
+    "a frame and a bit": (lambda x: tokens(x)[:, 1:6], (2, 3, 4, 2, 2), "0, -, 1"),
+    "reflected": (
+        lambda x: F.pad(tokens(x).transpose(1, 2), (2, 2), mode="reflect"),
+        (2, 3, 4, 2, 2),
+        "0, 1, -",
+    ),
     "every other token": (lambda x: tokens(x)[:, ::2], (2, 3, 4, 2, 2), "0, -, 1"),
     "padded and cut": (
         lambda x: F.pad(tokens(x), (0, 0, 2, 3))[:, 3:-3],
@@ -212,13 +218,13 @@ def windows(x: Tensor) -> Tensor:
     """Shifted windows over two axes and back, with the last axis as channels."""
     y = F.pad(x, (0, 0, 0, 2, 0, 0)).roll((-1, -1), (1, 2))
     y = y.view(2, 2, 2, 2, 3, 3).permute(0, 1, 3, 2, 4, 5).reshape(8, 6, 3)
-    y = y + y.mean(1, keepdim=True)
+    y = (y @ y.transpose(1, 2)).softmax(-1) @ y
     y = y.view(2, 2, 2, 2, 3, 3).permute(0, 1, 3, 2, 4, 5).reshape(2, 4, 6, 3)
     return x + y.roll((1, 1), (1, 2))[:, :, :4]
 
 
 def test_shifted_windows() -> None:
-    check(windows, clip(2, 4, 4, 3), expected="0, 1~, 2~, 3")
+    check(windows, clip(2, 4, 4, 3), expected="0, 1~, 2~, 3~")
 
 
 def averaged_token(x: Tensor) -> Tensor:

@@ -92,6 +92,12 @@ def filled_by_copies(x: Tensor) -> Tensor:
     return y * x.transpose(1, 2)
 
 
+def piece_overwritten(x: Tensor) -> Tensor:
+    y = x.unflatten(0, (2, 3)).clone()
+    y[1] = y[0] * 1
+    return y
+
+
 def turned_in_place(x: Tensor) -> Tensor:
     return x.clone().transpose_(1, 2).unsqueeze_(0).squeeze_(0)
 
@@ -114,6 +120,7 @@ IN_PLACE: dict[str, tuple[Callable[..., Any], tuple[int, ...], str]] = {
     "copied": (copied, (2, 3, 5), "0, 1, 2"),
     "filled by frames": (filled_by_frames, (2, 3, 5), "0, -, 1"),
     "filled by copies": (filled_by_copies, (2, 3, 5), "0~, 2~, 1~"),
+    "piece by another": (piece_overwritten, (6, 2), "0~/, 0~/, 1"),
     "turned": (turned_in_place, (2, 3, 5), "0, 2, 1"),
     "tokens but the first": (tokens_but_the_first, (2, 3, 4, 2, 2), "0, -+2~*3~*4~, 1"),
     "sum, then relu": (

@@ -33,6 +33,7 @@ CONVOLUTIONS = {
         (2, 3, 13, 3, 5),
     ),
     "same, even kernel": (nn.Conv1d(3, 4, 4, padding="same", dilation=2), (2, 3, 17)),
+    "same, uneven": (nn.Conv1d(3, 4, 4, padding="same"), (2, 3, 12)),
     "valid, no batch": (nn.Conv1d(3, 4, 4, padding="valid"), (3, 17)),
     "depthwise": (nn.Conv2d(4, 4, 3, groups=4, padding=1), (2, 4, 7, 6)),
     "circular": (nn.Conv2d(2, 3, 3, padding_mode="circular", padding=1), (1, 2, 7, 6)),
@@ -47,6 +48,7 @@ CONVOLUTIONS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutions(name: str) -> None:
     module, shape = CONVOLUTIONS[name]
@@ -173,6 +175,11 @@ def test_integers_by_hand() -> None:
     # two padded convolutions: the padding of the second one continues the first one's arithmetic
     twice = bounds(lambda t: F.conv1d(F.conv1d(t, ones, padding=1), ones, padding=1), x, 2)
     assert twice == [(k - 2, k + 2) for k in range(8)]
+    # continued in steps of the slices before, here two frames
+    strided = bounds(
+        lambda t: F.conv1d(F.conv1d(t, ones, stride=2, padding=1), ones, padding=1), x, 2
+    )
+    assert strided == [(-3, 3), (-1, 5), (1, 7), (3, 9)]
     uneven = bounds(lambda t: F.adaptive_avg_pool1d(t, 3), x, 2)
     assert uneven == [(0, 2), (2, 5), (5, 7)]
     ceil = bounds(lambda t: F.max_pool1d(t, 3, 3, ceil_mode=True), x, 2)
