@@ -88,7 +88,7 @@ def arrangement(question: Question) -> Arrangement:
 def _traced(question: Question) -> Arrangement | None:
     """From the layout that the trace followed; None if it does not tell enough."""
     layout = question.layout
-    if layout is None or layout.opaque or not layout.known:
+    if layout is None or not layout.known:
         return None
     kept = [_without_tokens(axis) for axis in layout.axes]
     parts = [item for item in kept if item is not None]

@@ -71,9 +71,10 @@ class Strided(nn.Module):
 class Tokens(nn.Module):
     """Tubelets, a class token, one transformer layer, the class token's scores."""
 
-    def __init__(self, classes: int = 4, opaque: bool = False) -> None:
+    def __init__(self, classes: int = 4, opaque: bool = False, overlapping: bool = False) -> None:
         super().__init__()
-        self.embed = nn.Conv3d(3, 8, (2, 4, 4), stride=(2, 4, 4))
+        frames, padding = (3, 1) if overlapping else (2, 0)
+        self.embed = nn.Conv3d(3, 8, (frames, 4, 4), stride=(2, 4, 4), padding=(padding, 0, 0))
         self.token = nn.Parameter(torch.zeros(1, 1, 8))
         self.block = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
         self.mix = nn.Identity()

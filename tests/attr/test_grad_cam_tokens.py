@@ -61,6 +61,14 @@ class TestOurOwn:
         assert torch.allclose(told.attribute(x, 1, upsample=False), expected)
         assert torch.allclose(told.attribute(x, 1), cam.attribute(x, 1))
 
+    def test_a_transform_does_not_lose_where_slices_are(self) -> None:
+        model, x = seeded(Tokens(overlapping=True)), clip(2, 3, 8, 12, 10)
+        followed = VideoGradCam(model, "mix")
+        told = VideoGradCam(model, "mix", reshape_transform=TokenGrid((4, 3, 2), class_tokens=1))
+        for cam in (followed, told):
+            assert cam.coverage(x).centres == (0, 2, 4, 6)
+        assert torch.allclose(told.attribute(x, 1), followed.attribute(x, 1))
+
     def test_refused_where_it_cannot_be_followed(self) -> None:
         model, x = seeded(Tokens(opaque=True)), clip(2, 3, 8, 12, 10)
         text = (

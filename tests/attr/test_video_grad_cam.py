@@ -241,6 +241,23 @@ class TestSeveralInputs:
         assert not flow.any()
         assert own.abs().max() > 0
 
+    def test_a_layer_that_both_lead_to(self) -> None:
+        class Fused(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.rgb = nn.Conv3d(3, 2, 1)
+                self.flow = nn.Conv3d(2, 2, 1)
+                self.joint = nn.Conv3d(4, 5, 3, padding=1)
+
+            def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
+                both = torch.cat([self.rgb(rgb), self.flow(flow)], 1)
+                return self.joint(both).relu().mean((2, 3, 4))
+
+        pair = clip(2, 3, 8, 12, 10), clip(2, 2, 8, 12, 10, seed=1)
+        maps = VideoGradCam(seeded(Fused()), "joint").attribute(pair, 1)
+        assert maps[0].any()
+        assert torch.equal(maps[0], maps[1])
+
     def test_of_different_lengths(self) -> None:
         # two rates of one video: where the slices sit is known for the input that they come from
         model = seeded(TwoStream())

@@ -81,9 +81,27 @@ class TestTraced:
         x = torch.rand(INPUT)
         with Trace((x,)) as trace:
             windows = x.unflatten(2, (2, 4)).permute(0, 2, 3, 4, 5, 1).flatten(0, 1)
-        assert trace.layout(windows) is not None
+            tokens = windows.flatten(1, 3)  # (N * 2, 4 * H * W, C)
         with pytest.raises(ValueError, match="cannot be known which of its axes are time"):
-            arrangement(asked(windows.flatten(1, 3), None))
+            arrangement(asked(tokens, trace.layout(tokens)))
+
+    def test_two_clips_in_one_axis_are_not_a_clip(self) -> None:
+        x = torch.rand(INPUT)
+        with Trace((x,)) as trace:
+            pair = torch.cat([x[:, :, :4].flatten(2), x[:, :, 4:].flip(3).flatten(2)], 2)
+        with pytest.raises(ValueError, match="cannot be known which of its axes are time"):
+            arrangement(asked(pair, trace.layout(pair)))
+
+    def test_beside_what_cannot_be_followed(self) -> None:
+        # the sum says where the other branch lies
+        x = numbered(*INPUT)
+        with Trace((x,)) as trace:
+            last = x.permute(0, 2, 3, 4, 1)
+            total = last + torch.cdist(last, last)[..., :3].contiguous() * 0
+        placed = arrangement(asked(total, trace.layout(total)))
+        assert torch.equal(placed.arrange(total), x)
+        assert placed.coverage is not None
+        assert placed.coverage.mixed
 
     def test_a_part_of_the_batch(self) -> None:
         x = torch.rand(INPUT)
@@ -154,7 +172,7 @@ class TestByRank:
 
     def test_time_first_without_a_trace(self) -> None:
         with pytest.raises(ValueError, match="cannot be known"):
-            arrangement(asked(torch.rand(2, 7, 4, 6, 5), given=(2, 8, 3, 12, 10), time_dim=1))
+            arrangement(asked(torch.rand(2, 7, 2, 6, 5), given=(2, 8, 3, 12, 10), time_dim=1))
 
     def test_frames_as_batch(self) -> None:
         frames = numbered(16, 7, 6, 5)
