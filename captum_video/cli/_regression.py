@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from captum_video._core.errors import close_matches
@@ -51,7 +51,7 @@ class Numbers:
         Returns:
             One number for each axis.
         """
-        return tuple(int(i) for i in torch.unravel_index(torch.tensor(place), self.values.shape))
+        return tuple(int(i) for i in np.unravel_index(place, self.values.shape))
 
     def value(self, place: int) -> float:
         """One output.
@@ -86,9 +86,7 @@ def numbers_of(facts: Facts, outputs: Any) -> Numbers | None:
             f"there are {len(facts.classes)} class names but the model has {values.numel()} "
             f"outputs of shape {tuple(values.shape)}: give a fitting file with --classes"
         )
-    bare = Numbers(values, ())
-    names = facts.classes or tuple(_bare_name(bare.index(i)) for i in range(values.numel()))
-    return Numbers(values, names)
+    return Numbers(values, facts.classes or tuple(map(_bare_name, np.ndindex(*values.shape))))
 
 
 def _bare_name(index: tuple[int, ...]) -> str:
@@ -166,10 +164,7 @@ def _place(text: str, numbers: Numbers) -> int:
             f"--target {text}: the model's outputs have shape {shape}: give an index from "
             f"{','.join('0' for _ in shape)} to {last}"
         )
-    place = 0
-    for i, size in zip(index, shape, strict=True):
-        place = place * size + i
-    return place
+    return int(np.ravel_multi_index(index, shape))
 
 
 def _is_index(text: str) -> bool:

@@ -15,6 +15,7 @@ from captum_video.cli._target import Prediction
 
 #: what to call maps in words, where that is not their name
 LABELS = {"grad_cam": "Grad-CAM"}
+_MANY = 1000  # outputs: no more are listed in the summary
 
 
 def describe(result: Result) -> str:
@@ -186,14 +187,22 @@ def _target_json(result: Result) -> dict[str, Any] | None:
     }
 
 
+def _outputs_json(answer: Numbers) -> dict[str, Any]:
+    """A regression's numbers; very many of them are in the arrays alone."""
+    few = answer.values.numel() <= _MANY
+    return {
+        "shape": list(answer.values.shape),
+        "names": list(answer.names) if few else None,
+        "values": answer.values.tolist() if few else None,
+    }
+
+
 def _layer_json(result: Result) -> dict[str, Any]:
     """What only the methods that read a layer tell; ``None`` for the others."""
     explanation, answer = result.explanation, result.answer
     layer, attention, objective = explanation.layer, explanation.attention, explanation.objective
     return {
-        "outputs": None
-        if answer is None
-        else {"names": list(answer.names), "values": answer.values.tolist()},
+        "outputs": None if answer is None else _outputs_json(answer),
         "objective": None if objective is None else objective.name,
         "loss": None
         if objective is None or objective.loss is None

@@ -93,15 +93,10 @@ def relevance_strip(
         warnings.warn("relevance is zero everywhere: the maps are white", stacklevel=2)
 
     figure, axes, below, bar = _layout(pictures.shape, list(maps), len(shown), bool(title), curve)
+    _draw_pictures(axes, pictures[shown], {k: v[shown] for k, v in maps.items()}, scale, cmap)
     for column, index in enumerate(shown):
-        axes[0, column].imshow(pictures[index], interpolation="nearest", aspect="auto")
         text = labels[index] if notes is None else f"{labels[index]}: {notes[index]}"
         axes[0, column].set_title(text, fontsize=8, color=_QUIET, pad=3)
-        for row, values in enumerate(maps.values(), start=1):
-            colours = signed_colours(values[index], scale, cmap)
-            axes[row, column].imshow(colours, interpolation="nearest", aspect="auto")
-    for row, name in enumerate(["frames", *maps]):
-        axes[row, 0].set_ylabel(name, fontsize=9, color=_INK, labelpad=6)
     if title:
         _draw_title(figure, title)
     _draw_bar(bar, scale, colour_map(cmap), quantity)
@@ -166,6 +161,23 @@ def _layout(
     bar = place(left + inner + 0.14, bottom, 0.09, bar_height)
     below = place(left, 0.42, inner, bottom - 0.42 - 0.2) if curve else None
     return figure, axes, below, bar
+
+
+def _draw_pictures(
+    axes: np.ndarray,
+    pictures: np.ndarray,
+    maps: dict[str, np.ndarray],
+    scale: float,
+    cmap: str | Colormap | None,
+) -> None:
+    """Frames and their maps, a column for each frame; names at the left."""
+    for column, picture in enumerate(pictures):
+        axes[0, column].imshow(picture, interpolation="nearest", aspect="auto")
+        for row, values in enumerate(maps.values(), start=1):
+            colours = signed_colours(values[column], scale, cmap)
+            axes[row, column].imshow(colours, interpolation="nearest", aspect="auto")
+    for row, name in enumerate(["frames", *maps]):
+        axes[row, 0].set_ylabel(name, fontsize=9, color=_INK, labelpad=6)
 
 
 def _draw_title(figure: Figure, title: str) -> None:

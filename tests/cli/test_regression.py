@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from captum_video import RegressionGradCam
 from captum_video.io import prepare, read_clip, write_video
-from tests.cli.workplace import SMALL, explain, model_of, moving, summary
+from tests.cli.workplace import SMALL, explain, found, model_of, moving, summary
 
 METHOD = ("--method", "regression-grad-cam")
-MOVED = ("--model", "tinynets:moved_informed", *METHOD)
-PLAIN = ("--model", "tinynets:moved", *METHOD, "--layer", "body.2", *SMALL)
+MOVED = ("--model", "tinyposes:moved_informed", *METHOD)
+PLAIN = ("--model", "tinyposes:moved", *METHOD, "--layer", "body.2", *SMALL)
 TRUTH = torch.tensor([[0.1, -0.2, 0.3], [0.4, 0.5, -0.6]])
 
 
@@ -45,7 +45,7 @@ def test_an_output_is_the_default_objective(
     given: str | None, target: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert explain("walk.mp4", *MOVED, *(("--target", given) if given else ())) == 0
-    model = model_of("moved_informed")
+    model = model_of("moved_informed", "tinyposes")
     method = RegressionGradCam(model, "body.2", objective="output")
     assert close("walk", method.attribute(inputs(), target))
     outputs = model(inputs())[0].detach()
@@ -75,7 +75,9 @@ def test_an_output_is_the_default_objective(
 def test_the_negative_output() -> None:
     options = ("--objective", "negative-output", "--target", "0,0")
     assert explain("walk.mp4", *PLAIN, *options) == 0
-    method = RegressionGradCam(model_of("moved"), "body.2", objective="negative_output")
+    method = RegressionGradCam(
+        model_of("moved", "tinyposes"), "body.2", objective="negative_output"
+    )
     assert close("walk", method.attribute(inputs(informed=False), (0, 0)))
     assert summary()["target"]["name"] == "output 0,0"
 
@@ -95,34 +97,34 @@ def test_a_loss_and_its_truth(form: str, loss: str, capsys: pytest.CaptureFixtur
         save_file({"poses": TRUTH.double()}, form)
     else:
         save_file({"truth": TRUTH, "depth": torch.zeros(3)}, form)
-    assert explain("walk.mp4", *MOVED, "--loss", f"tinynets:{loss}", "--truth", form) == 0
-    model = model_of("moved_informed")
+    assert explain("walk.mp4", *MOVED, "--loss", f"tinyposes:{loss}", "--truth", form) == 0
+    model = model_of("moved_informed", "tinyposes")
     method = RegressionGradCam(model, "body.2", loss=squared)
     assert close("walk", method.attribute(inputs(), truth=TRUTH.unsqueeze(0)))
     value = float(squared(model(inputs()), TRUTH).detach())
     told = summary()
     assert told["objective"] == "negative-loss"
-    assert told["loss"] == {"name": f"tinynets:{loss}", "value": pytest.approx(value, rel=1e-4)}
+    assert told["loss"] == {"name": f"tinyposes:{loss}", "value": pytest.approx(value, rel=1e-4)}
     out = capsys.readouterr().out
-    assert f"explained: what lowers the loss {value:.4g} (tinynets:{loss}), by" in out
+    assert f"explained: what lowers the loss {value:.4g} (tinyposes:{loss}), by" in out
 
 
 def test_a_loss_through_one_output(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("t.npy", TRUTH.numpy())
-    options = ("--loss", "tinynets:squared", "--truth", "t.npy", "--target", "frame +1: x")
+    options = ("--loss", "tinyposes:squared", "--truth", "t.npy", "--target", "frame +1: x")
     assert explain("walk.mp4", *MOVED, *options) == 0
-    method = RegressionGradCam(model_of("moved_informed"), "body.2", loss=squared)
+    method = RegressionGradCam(model_of("moved_informed", "tinyposes"), "body.2", loss=squared)
     assert close("walk", method.attribute(inputs(), (1, 0), truth=TRUTH.unsqueeze(0)))
-    assert "(tinynets:squared) through frame +1: x, by" in capsys.readouterr().out
+    assert "(tinyposes:squared) through frame +1: x, by" in capsys.readouterr().out
 
 
 def test_each_clip_has_its_own_row_of_truth() -> None:
     write_video("back.mp4", moving().flip(0), 10)
     both = torch.stack([TRUTH, -TRUTH])
     np.save("t.npy", both.numpy())
-    options = ("--loss", "tinynets:squared", "--truth", "t.npy")
+    options = ("--loss", "tinyposes:squared", "--truth", "t.npy")
     assert explain("walk.mp4", "back.mp4", *MOVED, *options) == 0
-    method = RegressionGradCam(model_of("moved_informed"), "body.2", loss=squared)
+    method = RegressionGradCam(model_of("moved_informed", "tinyposes"), "body.2", loss=squared)
     for name, truth in zip(("walk", "back"), both, strict=True):
         clip = inputs(f"{name}.mp4")
         assert close(name, method.attribute(clip, truth=truth.unsqueeze(0)))
@@ -130,10 +132,10 @@ def test_each_clip_has_its_own_row_of_truth() -> None:
 
 @pytest.mark.parametrize("factory", ["moved", "both"])
 def test_a_loss_without_truth(factory: str, capsys: pytest.CaptureFixture[str]) -> None:
-    model = ("--model", f"tinynets:{factory}", *METHOD, "--layer", "body.2", *SMALL)
-    assert explain("walk.mp4", *model, "--loss", "tinynets:brightness", "--self-supervised") == 0
-    net = model_of(factory)
-    loss = getattr(__import__("tinynets"), "brightness")  # noqa: B009
+    model = ("--model", f"tinyposes:{factory}", *METHOD, "--layer", "body.2", *SMALL)
+    assert explain("walk.mp4", *model, "--loss", "tinyposes:brightness", "--self-supervised") == 0
+    net = model_of(factory, "tinyposes")
+    loss = found("brightness", "tinyposes")
     method = RegressionGradCam(net, "body.2", loss=loss, self_supervised=True)
     clip = inputs(informed=False)
     assert close("walk", method.attribute(clip))
@@ -145,14 +147,26 @@ def test_a_loss_without_truth(factory: str, capsys: pytest.CaptureFixture[str]) 
     assert ("outputs: " in capsys.readouterr().out) == (factory == "moved")
 
 
+def test_very_many_numbers_are_in_the_arrays_alone() -> None:
+    model = ("--model", "tinyposes:dense", *METHOD, "--layer", "body.0", *SMALL)
+    assert explain("walk.mp4", *model, "--target", "1,3,15,0") == 0
+    told = summary()
+    assert told["outputs"] == {"shape": [4, 4, 16, 16], "names": None, "values": None}
+    assert (told["target"]["index"], told["target"]["name"]) == ([1, 3, 15, 0], "output 1,3,15,0")
+    assert arrays()["outputs"].shape == (4, 4, 16, 16)
+    assert told["target"]["score"] == pytest.approx(float(arrays()["outputs"][1, 3, 15, 0]))
+
+
 def test_one_number_per_clip() -> None:
-    model = ("--model", "tinynets:one_number", *METHOD, "--layer", "body.2", *SMALL)
+    model = ("--model", "tinyposes:one_number", *METHOD, "--layer", "body.2", *SMALL)
     for target in ("0", "all"):
         assert explain("walk.mp4", *model, "--target", target, "--overwrite") == 0
-        method = RegressionGradCam(model_of("one_number"), "body.2", objective="output")
+        method = RegressionGradCam(
+            model_of("one_number", "tinyposes"), "body.2", objective="output"
+        )
         assert close("walk", method.attribute(inputs(informed=False)))
     np.save("t.npy", np.float32(0.5))
-    options = ("--loss", "tinynets:squared", "--truth", "t.npy", "--overwrite")
+    options = ("--loss", "tinyposes:squared", "--truth", "t.npy", "--overwrite")
     assert explain("walk.mp4", *model, *options) == 0
 
 
@@ -163,22 +177,22 @@ def test_one_number_per_clip() -> None:
         (("--target", "predicted"), "a regression predicts no class"),
         (("--target", "-1"), "--target -1: there is no such output"),
         (("--objective", "negative-loss"), "--objective negative-loss needs --loss"),
-        (("--loss", "tinynets:squared"), "--loss needs either --truth FILE"),
+        (("--loss", "tinyposes:squared"), "--loss needs either --truth FILE"),
         (
-            ("--loss", "tinynets:squared", "--truth", "t.npy", "--self-supervised"),
+            ("--loss", "tinyposes:squared", "--truth", "t.npy", "--self-supervised"),
             "--self-supervised to compare them with the clip; both are given",
         ),
         (("--truth", "t.npy"), "--truth is not used by --objective output: give --loss"),
         (("--self-supervised",), "--self-supervised is not used by --objective output: give"),
         (
-            ("--loss", "tinynets:squared", "--objective", "output"),
+            ("--loss", "tinyposes:squared", "--objective", "output"),
             "--loss is not used by --objective output\n",
         ),
-        (("--loss", "tinynets:sqared", "--truth", "t.npy"), "tinynets has no 'sqared'. Did you"),
+        (("--loss", "tinyposes:sqared", "--truth", "t.npy"), "tinyposes has no 'sqared'. Did you"),
         (("--loss", "squared", "--truth", "t.npy"), "--loss squared: must be MODULE:CALLABLE"),
         (("--loss", "tinynets:constant", "--truth", "t.npy"), "is a int, no function"),
         (
-            ("--loss", "tinynets:Demanding", "--truth", "t.npy"),
+            ("--loss", "tinyposes:Demanding", "--truth", "t.npy"),
             "Demanding() raised TypeError",
         ),
     ],
@@ -218,7 +232,7 @@ def test_truths_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
         ("torn.npy", "it cannot be read"),
         ("two.safetensors", "it must hold one tensor, or one named 'truth'; its tensors: 'a', 'b'"),
     ):
-        options = ("--loss", "tinynets:squared", "--truth", name)
+        options = ("--loss", "tinyposes:squared", "--truth", name)
         assert explain("missing.mp4", *MOVED, *options) == 2
         err = capsys.readouterr().err
         assert f"--truth {name}: " in err
@@ -239,7 +253,7 @@ def test_truths_of_another_shape(
     shape: tuple[int, ...], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("t.npy", np.zeros(shape))
-    options = ("--loss", "tinynets:squared", "--truth", "t.npy")
+    options = ("--loss", "tinyposes:squared", "--truth", "t.npy")
     assert explain("walk.mp4", *MOVED, *options) == 2
     err = capsys.readouterr().err
     assert text in err
@@ -249,7 +263,7 @@ def test_truths_of_another_shape(
 def test_truths_for_another_number_of_clips(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("t.npy", np.zeros((2, 3)))
     clips = ("a.mp4", "b.mp4", "c.mp4")
-    assert explain(*clips, *MOVED, "--loss", "tinynets:squared", "--truth", "t.npy") == 2
+    assert explain(*clips, *MOVED, "--loss", "tinyposes:squared", "--truth", "t.npy") == 2
     assert "--truth t.npy: has 2 rows for 3 clips" in capsys.readouterr().err
 
 
@@ -277,10 +291,14 @@ def test_class_names_must_fit(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("factory", "options", "text"),
     [
-        ("moved", ("--loss", "tinynets:failing", "--truth", "t.npy"), "RuntimeError: no such loss"),
         (
             "moved",
-            ("--loss", "tinynets:per_output", "--truth", "t.npy"),
+            ("--loss", "tinyposes:failing", "--truth", "t.npy"),
+            "RuntimeError: no such loss",
+        ),
+        (
+            "moved",
+            ("--loss", "tinyposes:per_output", "--truth", "t.npy"),
             "loss must return one value per example",
         ),
         ("both", (), "the model answers a dict; --objective output needs one tensor"),
@@ -292,7 +310,7 @@ def test_what_cannot_be_explained(
     factory: str, options: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("t.npy", TRUTH.numpy())
-    model = ("--model", f"tinynets:{factory}", *METHOD, "--layer", "body.2", *SMALL)
+    model = ("--model", f"tinyposes:{factory}", *METHOD, "--layer", "body.2", *SMALL)
     assert explain("walk.mp4", *model, *options) == 1
     err = capsys.readouterr().err
     assert text in err
@@ -301,15 +319,15 @@ def test_what_cannot_be_explained(
 
 
 def test_a_structured_answer_has_no_target(capsys: pytest.CaptureFixture[str]) -> None:
-    model = ("--model", "tinynets:both", *METHOD, "--layer", "body.2", *SMALL)
-    loss = ("--loss", "tinynets:brightness", "--self-supervised")
+    model = ("--model", "tinyposes:both", *METHOD, "--layer", "body.2", *SMALL)
+    loss = ("--loss", "tinyposes:brightness", "--self-supervised")
     assert explain("walk.mp4", *model, *loss, "--target", "0") == 2
     assert "--target 0: the model's answer is not one tensor" in capsys.readouterr().err
 
 
 def test_a_classifier_s_method_points_to_this_one(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--method", "video-grad-cam", "--layer", "body.2", *SMALL)
-    assert explain("walk.mp4", "--model", "tinynets:moved", *options) == 1
+    assert explain("walk.mp4", "--model", "tinyposes:moved", *options) == 1
     err = capsys.readouterr().err
     assert "must answer a tensor (N, classes), got (1, 2, 3)" in err
     assert "--method regression-grad-cam" in err

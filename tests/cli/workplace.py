@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -30,10 +31,15 @@ def explain(*arguments: str) -> int:
     return main(["explain", *arguments])
 
 
-def model_of(factory: str) -> Any:
-    """The model that ``--model tinynets:FACTORY`` gives, in evaluation mode."""
+def found(name: str, module: str = "tinynets") -> Any:
+    """What ``MODULE:NAME`` means to the command."""
     sys.path.insert(0, os.getcwd())
-    return getattr(__import__("tinynets"), factory)().eval()
+    return getattr(importlib.import_module(module), name)
+
+
+def model_of(factory: str, module: str = "tinynets") -> Any:
+    """The model that ``--model MODULE:FACTORY`` gives, in evaluation mode."""
+    return found(factory, module)().eval()
 
 
 def summary(name: str = "walk") -> dict[str, Any]:
