@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from captum_video.layers.axes import Unreadable, take
-from captum_video.layers.layout import Axis, Layout, reaches, settled
+from captum_video.layers.layout import Axis, Layout, settled
 
 
 class Call:
@@ -92,8 +92,12 @@ class Call:
 
     def made(self, axes: Sequence[Axis]) -> Layout:
         """A layout of new axes; input axes that they no longer show become hidden."""
-        reached = [mapping for one in self.layouts for mapping in (reaches(one.axes), one.hidden)]
-        return settled(axes, reached, any(layout.opaque for layout in self.layouts))
+        return settled(
+            axes,
+            [axis for layout in self.layouts for axis in layout.axes],
+            [layout.hidden for layout in self.layouts],
+            any(layout.opaque for layout in self.layouts),
+        )
 
 
 Rule = Callable[[Call], "Layout | list[Layout]"]
@@ -131,15 +135,15 @@ def _collect(value: object, found: list[Tensor]) -> None:
 def replaced(layout: Layout, changes: dict[int, Axis]) -> Layout:
     """A layout with some axes replaced; what they no longer show becomes hidden."""
     axes = [changes.get(i, axis) for i, axis in enumerate(layout.axes)]
-    gone = reaches(layout.axes[i] for i in changes)
-    return settled(axes, [gone, layout.hidden], layout.opaque)
+    gone = [layout.axes[i] for i in changes]
+    return settled(axes, gone, [layout.hidden], layout.opaque)
 
 
 def without(layout: Layout, places: Sequence[int]) -> Layout:
     """A layout without some axes, whose reach becomes hidden."""
     axes = [axis for i, axis in enumerate(layout.axes) if i not in places]
-    gone = reaches(layout.axes[i] for i in places)
-    return settled(axes, [gone, layout.hidden], layout.opaque)
+    gone = [layout.axes[i] for i in places]
+    return settled(axes, gone, [layout.hidden], layout.opaque)
 
 
 def selected(layout: Layout, place: int, indices: Sequence[int]) -> Layout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, prod
 
@@ -19,7 +19,6 @@ from captum_video.layers.layout import (
     length,
     mixed,
     overlap,
-    reaches,
     same,
     settled,
     single,
@@ -100,10 +99,13 @@ def combine(
     spread = _spread(axes, operands)
     if given is not None:
         spread[given[0]] = given[1]
-    reached: list[Mapping[Source, Reach]] = []
-    for operand in operands:
-        reached += [reaches(operand.layout.axes), operand.layout.hidden]
-    return settled(spread, reached, any(operand.layout.opaque for operand in operands))
+    layouts = [operand.layout for operand in operands]
+    return settled(
+        spread,
+        [axis for layout in layouts for axis in layout.axes],
+        [layout.hidden for layout in layouts],
+        any(layout.opaque for layout in layouts),
+    )
 
 
 def _spread(axes: list[Axis], operands: Sequence[Operand]) -> list[Axis]:

@@ -7,7 +7,7 @@ an :class:`Extent`. Nearly every axis is one part of one factor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
@@ -241,15 +241,27 @@ def reach(extent: Extent) -> Reach:
     return Reach(min(extent.first), max(extent.last), whole.mixed or extent.mixed)
 
 
-def reaches(axes: Iterable[Axis]) -> dict[Source, Reach]:
-    """What all slices of some axes cover together, by input axis."""
+def reaches(axes: Iterable[Axis], shown: Container[Source | None] = ()) -> dict[Source, Reach]:
+    """What all slices of some axes cover together, by input axis.
+
+    Args:
+        axes: of one tensor or several.
+        shown: input axes to leave out.
+
+    Returns:
+        One entry for each other input axis.
+    """
     found: dict[Source, Reach] = {}
     for axis in axes:
+        gone = [e for part in axis for e in part if e.source is not None and e.source not in shown]
+        if not gone:
+            continue
+        # what a class token beside them has seen is not known
         live = any(e.mixed and e.source is None for part in axis for e in part)
-        for extent in extents([axis]):
+        for extent in gone:
             assert extent.source is not None
             mine = reach(extent)
-            if live:  # what a class token has seen is not known
+            if live:
                 mine = Reach(mine.first, mine.last, True)
             other = found.get(extent.source)
             found[extent.source] = mine if other is None else mine | other
@@ -257,7 +269,10 @@ def reaches(axes: Iterable[Axis]) -> dict[Source, Reach]:
 
 
 def settled(
-    axes: Sequence[Axis], reached: Iterable[Mapping[Source, Reach]], opaque: bool = False
+    axes: Sequence[Axis],
+    old: Iterable[Axis],
+    hidden: Iterable[Mapping[Source, Reach]],
+    opaque: bool = False,
 ) -> Layout:
     """A layout of new axes.
 
@@ -265,8 +280,9 @@ def settled(
 
     Args:
         axes: the tensor's axes.
-        reached: what the tensors that it was made of covered; what no axis shows becomes hidden.
-        opaque: whether one of them was opaque.
+        old: axes that they were made of; what they show and the new ones do not becomes hidden.
+        hidden: what was hidden before.
+        opaque: whether a tensor among those before was opaque.
 
     Returns:
         The layout.
@@ -277,12 +293,13 @@ def settled(
     if opaque:
         axes = [mixed_axis(axis) for axis in axes]
     sources = {extent.source for extent in shown}
-    hidden: dict[Source, Reach] = {}
-    for mapping in reached:
+    all_hidden = reaches(old, sources)
+    for mapping in hidden:
         for source, mine in mapping.items():
             if source not in sources:
-                hidden[source] = hidden[source] | mine if source in hidden else mine
-    return Layout(tuple(axes), hidden, opaque)
+                other = all_hidden.get(source)
+                all_hidden[source] = mine if other is None else mine | other
+    return Layout(tuple(axes), all_hidden, opaque)
 
 
 def _without_orphans(axis: Axis, shown: Sequence[Extent]) -> Axis:

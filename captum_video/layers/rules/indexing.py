@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -17,13 +17,11 @@ from captum_video.layers.layout import (
     Axis,
     Extent,
     Layout,
-    Reach,
     Source,
     blank,
     extents,
     mixed_axis,
     overlap,
-    reaches,
     settled,
     single,
 )
@@ -174,10 +172,12 @@ def written(
     layouts = [value] if old is None or whole else [old, value]
     hidden = {source for layout in layouts for source in layout.hidden}
     axes = [_crossed(axis, hidden, others) for axis, others in zip(axes, away, strict=True)]
-    reached: list[Mapping[Source, Reach]] = []
-    for layout in layouts:
-        reached += [reaches(layout.axes), layout.hidden]
-    return settled(axes, reached, any(layout.opaque for layout in layouts))
+    return settled(
+        axes,
+        [axis for layout in layouts for axis in layout.axes],
+        [layout.hidden for layout in layouts],
+        any(layout.opaque for layout in layouts),
+    )
 
 
 def _shown(before: Axis, value: Layout) -> tuple[Axis | None, Layout]:
