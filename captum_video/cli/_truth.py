@@ -83,7 +83,7 @@ def read_truth(path: Path, clips: int) -> Truth:
         raise UsageError(f"--truth {path}: must be one of {', '.join(_FORMS)}")
     try:
         values = _read(path)
-    except (SafetensorError, OSError, ValueError, EOFError) as error:
+    except (SafetensorError, OSError, ValueError, EOFError, csv.Error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"--truth {path}: it cannot be read: {reason}") from error
     if not values.numel():
@@ -100,7 +100,8 @@ def _read(path: Path) -> Tensor:
     if path.suffix == ".csv":
         return _read_csv(path)
     if path.suffix == ".npy":
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
         if array.dtype.kind not in "fiub":
             raise ValueError(f"it holds {array.dtype}, no numbers")
         return torch.from_numpy(array.astype(np.float64))
@@ -116,8 +117,8 @@ def _read(path: Path) -> Tensor:
 
 def _read_csv(path: Path) -> Tensor:
     rows: list[list[float]] = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for cells in csv.reader(file):
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        for cells in csv.reader(lines):
             if not any(cell.strip() for cell in cells):
                 continue
             try:

@@ -218,6 +218,10 @@ def test_truths_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("nan.npy", np.full((2, 3), np.nan))
     Path("torn.safetensors").write_bytes(b"torn")
     Path("torn.npy").write_bytes(b"\x93NUMPY\x01")
+    np.savez("several.npz", a=TRUTH.numpy())
+    Path("several.npz").rename("several.npy")
+    Path("latin.csv").write_bytes(b"\xe9,1\n")
+    Path("long.csv").write_text("1" * 200_000)
     save_file({"a": TRUTH, "b": TRUTH + 1}, "two.safetensors")
     for name, text in (
         ("missing.npy", "there is no such file"),
@@ -230,6 +234,10 @@ def test_truths_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
         ("nan.npy", "holds NaN or infinity"),
         ("torn.safetensors", "it cannot be read"),
         ("torn.npy", "it cannot be read"),
+        ("several.npy", "it cannot be read"),
+        ("latin.csv", "it cannot be read: 'utf-8' codec"),
+        ("long.csv", "it cannot be read: field larger than field limit"),
+        (".", "there is no such file"),
         ("two.safetensors", "it must hold one tensor, or one named 'truth'; its tensors: 'a', 'b'"),
     ):
         options = ("--loss", "tinyposes:squared", "--truth", name)
