@@ -217,3 +217,8 @@ class TestTransformers:
         cam = VideoGradCam(logits, layer, time_dim=1, reshape_transform=transform)
         assert torch.allclose(cam.attribute(x, 1, upsample=False), expected)
         assert cam.attribute(x, 1).shape == (2, 1, 4, 32, 32)
+        followed = VideoGradCam(logits, layer, time_dim=1)
+        assert torch.allclose(followed.attribute(x, 1), cam.attribute(x, 1))
+        last = VideoGradCam(logits, net.timesformer.encoder.layer[1], time_dim=1)
+        with pytest.warns(UserWarning, match="is zero for example"):  # only the class token is read
+            last.attribute(x, 1)
