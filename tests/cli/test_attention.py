@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from captum_video import FrameAttention, VideoGradCam
 from captum_video.cli import _output
+from captum_video.cli._request import Attention
 from captum_video.io import prepare, read_clip
 from tests.cli.workplace import explain, model_of, summary
 
@@ -51,6 +52,13 @@ def test_weights_and_grad_cam(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"frames with most attention: {numbers[order[0]]} (" in out
     assert "an even share would be 17 %" in out
     assert "layer: cnn, 6 time slices: one frame each" in out
+
+
+def test_equal_weights_are_ranked_by_time() -> None:
+    weights = torch.tensor([0.1, 0.3, 0.1, 0.3, 0.2])
+    found = Attention("attention", weights).top(4)
+    assert [frame for frame, _ in found] == [1, 3, 4, 0]
+    assert [weight for _, weight in found] == pytest.approx([0.3, 0.3, 0.2, 0.1])
 
 
 def test_the_strip_begins_with_the_most_attended_frame(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,14 @@ def test_a_block_stands_for_what_is_in_it(capsys: pytest.CaptureFixture[str]) ->
     assert [name for name in table if name.startswith("block")] == ["block.conv1", "block"]
 
 
+def test_a_blank_clip_is_as_the_model_wants_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert layers("--model", "tinynets:grey", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["input"] == [1, 1, 4, 16, 16]
+    assert layers("walk.mp4", "--model", "tinynets:grey", "--json", "--frames", "8") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["clip"], told["input"]) == ("walk.mp4", [1, 1, 8, 16, 16])
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert layers("--model", "tinynets:attended_informed", "--json", "--all") == 0
     told: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -72,14 +72,17 @@ def test_an_output_is_the_default_objective(
     assert "%" not in out.split("outputs:")[1].split("\n")[0]  # no softmax
 
 
-def test_the_negative_output() -> None:
+def test_the_negative_output(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--objective", "negative-output", "--target", "0,0")
     assert explain("walk.mp4", *PLAIN, *options) == 0
     method = RegressionGradCam(
         model_of("moved", "tinyposes"), "body.2", objective="negative_output"
     )
     assert close("walk", method.attribute(inputs(informed=False), (0, 0)))
-    assert summary()["target"]["name"] == "output 0,0"
+    told = summary()["target"]
+    assert told["name"] == "output 0,0"
+    line = f"explained: what lowers output 0,0 = {told['score']:.4g}, by regression-grad-cam"
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
