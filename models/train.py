@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from captum_video._core.devices import find_device
 from captum_video._core.errors import close_matches
 from models import build
 from models.registry import WEIGHTS
@@ -81,7 +82,7 @@ def _prepare(options: argparse.Namespace) -> Run:
         raise ValueError(f"--seed must not be negative, got {options.seed}.")
     if options.workers < 0:
         raise ValueError(f"--workers must not be negative, got {options.workers}.")
-    device = _device(options.device)
+    device = find_device(options.device)
     if options.amp and device.type != "cuda":
         raise ValueError(f"--amp helps on CUDA only, and the device is {device}.")
     checkpoint = options.checkpoint or Path("runs") / options.name / "checkpoint.pt"
@@ -109,19 +110,6 @@ def _recipe(recipe: Recipe, options: argparse.Namespace) -> Recipe:
         if value <= 0:
             raise ValueError(f"--{key.replace('_', '-')} must be positive, got {value}.")
     return replace(recipe, **changes)
-
-
-def _device(name: str) -> torch.device:
-    """The device of that name, if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {name!r} is not available: {reason}") from error
-    return device
 
 
 def _command(options: argparse.Namespace) -> str:

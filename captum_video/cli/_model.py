@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from captum_video._core.devices import find_device
 from captum_video.cli._errors import UsageError
 from captum_video.cli._find import find
 
@@ -74,24 +75,15 @@ def load_model(options: argparse.Namespace) -> tuple[nn.Module, Facts, torch.dev
     Raises:
         UsageError: if any of it does not work out; the message says what.
     """
-    device = _device(options.device)
+    try:
+        device = find_device(options.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     model = _build(options.model)
     if options.checkpoint is not None:
         load_weights(model, options.checkpoint)
     facts = _facts(model, options)
     return model.eval().to(device), facts, device
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name}: {reason}. Use --device cpu") from error
-    return device
 
 
 def _build(spec: str) -> nn.Module:
