@@ -114,3 +114,17 @@ class TestFramesAsBatch:
             on_frames.attribute(frames, (0, 0, 0))
         with pytest.raises(ValueError, match="frames_per_clip must be a positive integer or None"):
             VideoGradCam(model, "cnn.2", frames_per_clip=0)
+
+    def test_a_backbone_under_no_grad(self) -> None:
+        model, x = seeded(Frames()), clip(*SHAPE)
+        assert isinstance(model, Frames)
+
+        def frozen(clips: Tensor) -> Tensor:
+            with torch.no_grad():
+                maps = model.cnn(clips.transpose(1, 2).flatten(0, 1))
+            return model.head(maps.mean((2, 3)).unflatten(0, (2, 8)))
+
+        given = VideoGradCam(frozen, model.cnn).attribute(x, 1)
+        assert torch.equal(given, VideoGradCam(model, "cnn").attribute(x, 1))
+        with pytest.raises(ValueError, match="cuts gradients after it"):
+            VideoGradCam(frozen, model.cnn[0]).attribute(x, 1)

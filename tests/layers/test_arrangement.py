@@ -146,6 +146,24 @@ class TestHalfKnown:
         with pytest.raises(ValueError, match="cannot be known which of its axes are time"):
             arrangement(asked(block, self.of(*sources)))
 
+    def test_slices_that_hold_no_frame_have_no_place(self) -> None:
+        nothing = float("inf")
+        time = Extent((0, 2), 8, (nothing,) * 8, (-nothing,) * 8)
+        plain = self.of((0, 2), (None, 3), (2, 8), (3, 12), (4, 10))
+        layout = Layout((*plain.axes[:2], ((time,),), *plain.axes[3:]))
+        placed = arrangement(asked(torch.rand(INPUT), layout))
+        assert (placed.has_time, placed.coverage) == (True, None)
+
+    def test_axes_of_two_inputs_belong_to_the_first(self) -> None:
+        plain = self.of((0, 2), (None, 3), (2, 8), (3, 12), (4, 10))
+        width = Extent((1, 4), 10, tuple(map(float, range(10))), tuple(map(float, range(10))))
+        given = asked(torch.rand(INPUT), Layout((*plain.axes[:4], ((width,),))))
+        both = Question(
+            given.name, given.shape, given.layout, (INPUT, INPUT), given.axes * 2, None, False
+        )
+        placed = arrangement(both)
+        assert (placed.source, placed.seen) == (0, {0, 1})
+
     def test_the_inside_of_attention(self) -> None:
         # heads and tokens: four axes, like a picture
         heads = torch.rand(2, 4, 8, 6)
