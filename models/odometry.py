@@ -168,7 +168,7 @@ def odometry(
     return Odometry(references, masks=masks), _info("odometry", references, size)
 
 
-@register("odometry_small")
+@register("odometry_small", bundled=True)
 def odometry_small() -> tuple[BundledModel, ModelInfo]:
     """The same nets, narrow, on five frames of 32x104 from procedural drives.
 
