@@ -198,7 +198,7 @@ class RegressionGradCam(LayerAttribution):
             losses = torch.stack([value.reshape(()) for value in each])
         if not isinstance(losses, Tensor):
             raise ValueError(f"loss must return a tensor, got {type(losses).__name__}")
-        if losses.numel() != count or losses.dim() > 1:
+        if losses.numel() != count:
             raise ValueError(
                 f"loss must return one value per example ({count},) or one for all, got shape "
                 f"{tuple(losses.shape)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -92,6 +93,25 @@ class TestWeights:
         with pytest.raises(ValueError, match="query must be below 8, got 8"):
             FrameAttention(net, "attention", query=8).attribute(x)
 
+    def test_multihead_attention_in_another_thread(self) -> None:
+        net, x = seeded(Multihead()), clip(*SHAPE)
+        heard: list[object] = []
+
+        def elsewhere() -> None:
+            frames = torch.rand(2, 8, 6, dtype=torch.float64)
+            heard.append(net.attention(frames, frames, frames, need_weights=False)[1])  # type: ignore[operator]
+
+        def model(clips: Tensor) -> Tensor:
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            thread.join()
+            result: Tensor = net(clips)
+            return result
+
+        given = FrameAttention(model, net.get_submodule("attention")).attribute(x)
+        assert torch.equal(given, FrameAttention(net, "attention").attribute(x))
+        assert heard == [None]  # what the other thread asked for, it got
+
     def test_in_a_transformer(self) -> None:
         layer = nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True)
         net = seeded(nn.Sequential(layer, nn.Flatten()))
@@ -111,7 +131,8 @@ class TestWeights:
         given = cam.attribute(x)
         assert torch.allclose(given, net.alpha.squeeze(2))  # type: ignore[operator]
         first = given.clone()
-        cam.attribute(x.flip(2))
+        with torch.no_grad():
+            net.alpha.zero_()  # type: ignore[operator]
         assert torch.equal(given, first)  # not a view of what the module holds
         with pytest.raises(
             ValueError, match="weights 'beta': module 'Holding' has no such attribute"
@@ -214,6 +235,8 @@ class TestBadWeights:
         net, x = attending(), clip(*SHAPE)
         with pytest.raises(ValueError, match=r"module 'attentoin': .* Did you mean 'attention'"):
             FrameAttention(net, "attentoin")
+        with pytest.raises(ValueError, match="'Attention' is called 2 times"):
+            FrameAttention(lambda c: net(c) + net(c), net.get_submodule("attention")).attribute(x)
         unused = seeded(Frames())
         unused.spare = nn.Identity()
         with pytest.raises(ValueError, match="'spare' is called 0 times"):

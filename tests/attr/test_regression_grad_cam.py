@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_video import RegressionGradCam, VideoGradCam
 from tests.attr.cam_nets import Frames
-from tests.nets import C3DLike, clip, seeded
+from tests.nets import C3DLike, Residual, clip, seeded
 
 SHAPE = (3, 3, 4, 8, 8)
 
@@ -109,11 +109,36 @@ class TestSignAndScale:
         assert torch.equal(cam.attribute(x, 2, upsample=False), low)
         assert torch.equal(cam.attribute(x, 2, upsample=False, relu_attributions=True), low.relu())
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"interpolate_mode": "nearest"},
+            {"temporal_alignment": "uniform"},
+            {"attribute_to_layer_input": True},
+        ],
+    )
+    def test_options_are_those_of_video_grad_cam(self, options: Any) -> None:
+        model, x = seeded(Residual(classes=3)), clip(3, 3, 9, 8, 8)
+        for name in ("conv", "project"):
+            convolution = model.get_submodule(name)
+            assert isinstance(convolution, nn.Conv3d)
+            convolution.stride = (2, 2, 2)
+        expected = VideoGradCam(model, "norm").attribute(x, 1, **options)
+        assert not torch.allclose(expected, VideoGradCam(model, "norm").attribute(x, 1))
+        cam = RegressionGradCam(model, "norm", objective="output")
+        assert torch.equal(cam.attribute(x, 1, **options), expected)
+
     def test_degrees_of_freedom_add_up(self) -> None:
         model, x = regressor(), clip(*SHAPE)
         cam = RegressionGradCam(model, "features.3", loss=squares)
         parts = sum(cam.attribute(x, n, truth=TRUTH) for n in range(3))
         assert torch.allclose(parts, cam.attribute(x, truth=TRUTH))
+        # where the loss couples outputs, each counts with the others at their values
+        joint = RegressionGradCam(
+            model, "features.3", loss=lambda out, truth: (out.prod(1) - truth[:, 0]).square()
+        )
+        parts = sum(joint.attribute(x, n, truth=TRUTH) for n in range(3))
+        assert torch.allclose(parts, joint.attribute(x, truth=TRUTH))
         # for a sum over outputs, one degree of freedom is the loss of that output alone
         alone = RegressionGradCam(
             model, "features.3", loss=lambda out, truth: (out - truth)[:, 1].square()
@@ -179,9 +204,10 @@ class TestLosses:
         layer, truth = model.get_submodule("features.3"), TRUTH[:, 0]
         each = RegressionGradCam(flat, layer, loss=nn.MSELoss(reduction="none"))
         given = each.attribute(x, truth=truth)
-        assert torch.allclose(
-            given, RegressionGradCam(model, layer, loss=squares).attribute(x, truth=TRUTH[:, :1])
-        )
+        expected = RegressionGradCam(model, layer, loss=squares).attribute(x, truth=TRUTH[:, :1])
+        assert torch.allclose(given, expected)
+        kept = RegressionGradCam(model, layer, loss=nn.MSELoss(reduction="none"))  # (N, 1)
+        assert torch.allclose(kept.attribute(x, truth=TRUTH[:, :1]), expected)
         cam = RegressionGradCam(flat, layer, objective="output")
         assert torch.equal(cam.attribute(x), VideoGradCam(flat, layer).attribute(x))
 

@@ -50,6 +50,12 @@ def on_a_layer(
     return make
 
 
+def contrast(inputs: Any) -> Tensor:
+    """Each example's mean in standard deviations, ``(N, 1)``; halving a clip does not change it."""
+    clips = inputs[0] if isinstance(inputs, tuple) else inputs
+    return (clips.mean((1, 2, 3, 4)) / clips.std((1, 2, 3, 4))).unsqueeze(1)
+
+
 DEEP = ("features.3", "inner.features.3", "conv", "rgb")
 FIRST = ("features.0", "inner.features.0", "stem", "rgb")
 CLASSES: dict[str, Callable[..., Any]] = {
@@ -60,7 +66,7 @@ CLASSES: dict[str, Callable[..., Any]] = {
     "RegressionGradCam of a loss": on_a_layer(
         RegressionGradCam,
         DEEP,
-        loss=lambda outputs, _inputs: (outputs - 1).square().sum(1),
+        loss=lambda outputs, inputs: (outputs * contrast(inputs) - 1).square().sum(1),
         self_supervised=True,
     ),
     "FrameAttention": on_a_layer(
