@@ -128,3 +128,11 @@ class TestFramesAsBatch:
         assert torch.equal(given, VideoGradCam(model, "cnn").attribute(x, 1))
         with pytest.raises(ValueError, match="cuts gradients after it"):
             VideoGradCam(frozen, model.cnn[0]).attribute(x, 1)
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_recurrent_backward_in_evaluation_mode_on_cuda(self) -> None:
+        model, x = seeded(Frames(attention=True)), clip(*SHAPE)
+        expected = VideoGradCam(model, "cnn.3").attribute(x, 1)
+        given = VideoGradCam(model.cuda(), "cnn.3").attribute(x.cuda(), 1)
+        assert torch.allclose(given.cpu(), expected)
+        assert torch.backends.cudnn.enabled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("speed", "memory", "ground_truth", "odometry", "attention")
+NAMES = ("speed", "grad_cam", "memory", "ground_truth", "odometry", "attention")
 
 
 def main(names: list[str]) -> int:
