@@ -21,11 +21,12 @@ import models
 from captum_video import RegressionGradCam
 from models.data.drives import INTRINSICS, Drives
 from models.odometry import Odometry
-from models.training.odometry import trajectory_errors
+from models.training.odometry import MODEL, trajectory_errors
 from models.view_synthesis import ViewSynthesis
 
 SEED = 30_000
 PLACES = ("moving", "parked", "road")
+PARTS = {"ahead (z)": [2], "sideways (x)": [0], "up and down (y)": [1], "turns": [3, 4, 5]}
 #: name, objective, target: reference and number
 OBJECTIVES: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("negative loss", "negative_loss", None),
@@ -85,6 +86,22 @@ def errors(model: models.BundledModel, given: Snippets) -> dict[str, Tensor]:
     with torch.no_grad():
         poses = torch.cat([model(part) for part in given.clips.split(100)])
     return trajectory_errors(poses, given.truth)
+
+
+def parts(model: models.BundledModel, given: Snippets) -> dict[str, Tensor]:
+    """What each part of the net's motion costs: errors of the truth with that part of the net's."""
+    with torch.no_grad():
+        poses = torch.cat([model(part) for part in given.clips.split(100)])
+    truth = given.truth.poses
+    ahead, true_ahead = poses[..., 2], truth[..., 2]
+    unit = (ahead * true_ahead).sum(1) / ahead.square().sum(1)
+    poses = torch.cat([poses[..., :3] * unit[:, None, None], poses[..., 3:]], dim=-1)
+    found = {}
+    for name, numbers in PARTS.items():
+        mixed = truth.clone()
+        mixed[..., numbers] = poses[..., numbers]
+        found[name] = trajectory_errors(mixed, given.truth)[MODEL]
+    return found
 
 
 def maps(
@@ -149,6 +166,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     print("| motion by | mean error (m) | standard deviation |\n|---|---|---|")
     for name, found in errors(model, given).items():
         print(f"| {name} | {found.mean():.4f} | {found.std():.4f} |")
+    for name, found in parts(model, given).items():
+        print(f"| the truth, but {name} by the model | {found.mean():.4f} | {found.std():.4f} |")
     few = Snippets(
         given.clips[: options.maps],
         type(given.truth)(*(part[: options.maps] for part in given.truth)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 import models
 from captum_video import RegressionGradCam
@@ -11,7 +12,7 @@ from models.data.drives import INTRINSICS
 from models.odometry import Odometry, numbers
 from models.training.odometry import CONSTANT, MEAN, MODEL
 from models.view_synthesis import ViewSynthesis
-from tests.benchmarks.odometry import Snippets, errors, maps, place, share, snippets
+from tests.benchmarks.odometry import PARTS, Snippets, errors, maps, parts, place, share, snippets
 
 pytestmark = pytest.mark.filterwarnings("ignore:layer .* has one time step:UserWarning")
 
@@ -83,6 +84,31 @@ def test_the_synthesis_loss_is_explained(model: Odometry, fresh: Snippets) -> No
     assert positive.shape == (3, 5, 32, 104)
     assert float(positive.min()) >= 0
     assert float(positive.max()) > 0
+
+
+class Knowing(models.BundledModel):
+    """Answers the true poses in another unit, with one number of one reference shifted."""
+
+    def __init__(self, poses: Tensor, number: int | None = None) -> None:
+        super().__init__()
+        self.poses = poses * torch.tensor([0.2, 0.2, 0.2, 1, 1, 1])
+        if number is not None:
+            self.poses[:, 3, number] += 0.1
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.poses[: len(clip)]
+
+
+def test_the_parts_of_the_error(fresh: Snippets) -> None:
+    truth = type(fresh.truth)(*(part[:9] for part in fresh.truth))
+    few = Snippets(fresh.clips[:9], truth, fresh.drives[:9])
+    assert list(PARTS.values()) == [[2], [0], [1], [3, 4, 5]]
+    for number, guilty in ((0, "sideways (x)"), (1, "up and down (y)"), (4, "turns")):
+        found = parts(Knowing(truth.poses, number), few)
+        assert float(found.pop(guilty).min()) > 0.01
+        assert all(float(error.max()) < 1e-5 for error in found.values())
+    assert float(parts(Knowing(truth.poses, 2), few)["ahead (z)"].min()) > 0.01
+    assert all(float(e.max()) < 1e-5 for e in parts(Knowing(few.truth.poses), few).values())
 
 
 def test_shares_by_hand() -> None:
