@@ -46,8 +46,8 @@ def narrow(name: str) -> BundledModel:
 
 
 def few(length: int, seed: int, split: str) -> Drives:
-    """Snippets of the same dozen drives, whatever the seed."""
-    return Drives(length, 0, split, drives=12)
+    """Snippets of the first dozen drives, whatever the seed."""
+    return Drives(length, 0, split)
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +136,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("--output", "whole") == 0
-    interrupting = replace(tiny, data=lambda *given: Interrupting(given[0], 0, given[2], drives=12))
+    interrupting = replace(tiny, data=lambda *given: Interrupting(given[0], 0, given[2]))
     monkeypatch.setitem(recipes.RECIPES, NAME, interrupting)
     assert run() == 130
     assert not Path("out").exists()

@@ -178,7 +178,7 @@ def test_the_unit_of_disparity_does_not_matter() -> None:
 
 @pytest.fixture(scope="module")
 def batch() -> Any:
-    data = Drives(12, seed=3, drives=12)
+    data = Drives(12)
     return default_collate([data[index] for index in range(12)])
 
 
