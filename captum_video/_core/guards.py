@@ -64,7 +64,9 @@ def untouched(forward: Callable[..., Any], device: torch.device) -> Iterator[Non
     modules = list(model.modules()) if model is not None else []
     present = [b for m in modules for b in m._buffers.values() if b is not None]
     buffers = [(b, b.detach().clone()) for b in present]
-    held = [(m, dict(m._buffers)) for m in modules]
+    # a scripted module keeps its own table of buffers, which cannot be written to
+    plain = [m for m in modules if not isinstance(m, torch.jit.ScriptModule)]
+    held = [(m, dict(m._buffers)) for m in plain]
     parameters = list(model.named_parameters()) if model is not None else []
     marks = [(p, p.requires_grad, p._version) for _, p in parameters]
     training = [(m, m.training) for m in modules]

@@ -5,24 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from captum_video._core.guards import check_evaluation_mode, recurrent_backward, untouched
-from captum_video.attr._cam import (
-    TemporalPooling,
-    check_mode,
-    class_activation_map,
-    upsample,
-)
+from captum_video.attr._cam import TemporalPooling, class_activation_map
+from captum_video.attr._clip_maps import ClipSize, LayerMap, TemporalAlignment, at_clip_size
 from captum_video.layers import (
     Arrangement,
     Capture,
     ClipAxes,
-    Coverage,
     Question,
     Trace,
     arrangement,
@@ -31,40 +26,16 @@ from captum_video.layers import (
     layer_name,
 )
 
-TemporalAlignment = Literal["receptive_field", "uniform"]
-
-
-class LayerMap(NamedTuple):
-    """One tensor of a layer, explained.
-
-    Attributes:
-        map: ``(N, 1, [T',] ...)`` at the layer's size, detached.
-        arrangement: how the layer's axes belong to the clip's.
-    """
-
-    map: Tensor
-    arrangement: Arrangement
-
-
-class ClipSize(NamedTuple):
-    """What a map is enlarged to: the sizes of space, the number of frames, whether it has time."""
-
-    space: tuple[int, ...]
-    frames: int
-    has_time: bool
-
 
 class Gradients(NamedTuple):
     """What one forward and one backward pass gave.
 
     Attributes:
-        output: the model's output, detached where it is a tensor.
         activations: the layer's tensors, arranged.
         gradients: of the score, likewise.
         arrangements: of each.
     """
 
-    output: Any
     activations: list[Tensor]
     gradients: list[Tensor]
     arrangements: list[Arrangement]
@@ -96,8 +67,12 @@ class GradCam:
         return layer_name(self.forward, self.layer)
 
     def axes(self, inputs: tuple[Tensor, ...]) -> list[ClipAxes]:
-        """The axes of each input."""
-        return [ClipAxes.of(clip, self.time_dim) for clip in inputs]
+        """The axes of each input; features ``(N, D)`` beside a clip have neither time nor space."""
+        first, *others = inputs
+        return [
+            ClipAxes.of(first, self.time_dim),
+            *(ClipAxes.of(x, self.time_dim if x.dim() > 2 else None) for x in others),
+        ]
 
     def count(self, clip: Tensor) -> int:
         """The number of examples: of clips, where frames are given as a batch."""
@@ -130,6 +105,7 @@ class GradCam:
                 be known, has no influence on the score, or the gradient is not finite.
         """
         check_evaluation_mode(self.forward)
+        self._check_pooling(inputs[0])
         with (
             torch.inference_mode(False),
             torch.enable_grad(),
@@ -137,7 +113,8 @@ class GradCam:
             untouched(self.forward, inputs[0].device),
             recurrent_backward(self.forward, inputs[0]),
         ):
-            copies = tuple(clip.detach().clone() for clip in inputs)
+            # no leaves, as the model may write into them; with gradients, as parameters may be frozen
+            copies = tuple(clip.detach().clone().requires_grad_().clone() for clip in inputs)
             with (
                 Trace(copies) as trace,
                 captured(self.layer, trace, layer_input=layer_input) as capture,
@@ -147,12 +124,13 @@ class GradCam:
                 placed = self._arranged(capture, trace, inputs)
             value = score(output)
             found = capture.gradients(value, self.name, grad_kwargs or {})
-        leaves = [leaf.detach() for leaf in capture.leaves]
         activations, gradients = (
-            self._in_clip_layout(capture, placed, tensors) for tensors in (leaves, found)
+            self._in_clip_layout(capture, placed, tensors) for tensors in (capture.tensors, found)
         )
-        self._check_gradients(gradients)
-        return Gradients(_detached(output), activations, gradients, placed)
+        self._check_finite("activation", activations)
+        self._check_finite("gradient", gradients)
+        self._warn_of_zeros(gradients)
+        return Gradients(activations, gradients, list(placed.values()))
 
     def maps(
         self, run: Gradients, *, summed: bool = True, positive: bool = False
@@ -170,7 +148,7 @@ class GradCam:
                 ),
                 placed,
             )
-            for activation, gradient, placed in zip(*run[1:], strict=True)
+            for activation, gradient, placed in zip(*run, strict=True)
         ]
 
     def explained(
@@ -179,7 +157,7 @@ class GradCam:
         extra: tuple[Any, ...],
         run: Gradients,
         *,
-        at_clip_size: bool,
+        enlarged: bool,
         mode: str,
         alignment: TemporalAlignment,
         summed: bool = True,
@@ -189,57 +167,23 @@ class GradCam:
         clips: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
         with torch.no_grad(), torch.autocast(clips[0].device.type, enabled=False):
             maps = self.maps(run, summed=summed, positive=positive)
-            if not at_clip_size:
+            if not enlarged:
                 low = tuple(item.map for item in maps)
                 return low if len(low) > 1 else low[0]
-            high = tuple(self.at_clip_size(clips, maps, mode, alignment))
-        self.warn_if_timeless(clips, extra, maps)
+            high = tuple(at_clip_size(self.name, maps, self.sizes(clips), mode, alignment))
+        self._warn_of_time(clips, extra, maps, alignment)
         return high if len(high) > 1 or isinstance(inputs, tuple) else high[0]
 
-    def at_clip_size(
-        self,
-        inputs: tuple[Tensor, ...],
-        maps: list[LayerMap],
-        mode: str,
-        alignment: TemporalAlignment,
-    ) -> list[Tensor]:
-        """Maps enlarged to the clips: each to the one it belongs to, or one to all of them."""
-        sizes = [
+    def sizes(self, inputs: tuple[Tensor, ...]) -> list[ClipSize]:
+        """What maps are enlarged to, for each input."""
+        return [
             ClipSize(
                 tuple(clip.shape[axis] for axis in axes.space),
-                self._length(clip, axes),
+                self.frames(inputs, number),
                 axes.time is not None or self.frames_per_clip is not None,
             )
-            for clip, axes in zip(inputs, self.axes(inputs), strict=True)
+            for number, (clip, axes) in enumerate(zip(inputs, self.axes(inputs), strict=True))
         ]
-        if len(maps) > 1:
-            return [
-                self._enlarged(item, sizes[item.arrangement.source], mode, alignment)
-                for item in maps
-            ]
-        seen = maps[0].arrangement.seen
-        high = [self._enlarged(maps[0], size, mode, alignment) for size in sizes]
-        return [
-            each if seen is None or number in seen else torch.zeros_like(each)
-            for number, each in enumerate(high)
-        ]
-
-    def _enlarged(
-        self, item: LayerMap, size: ClipSize, mode: str, alignment: TemporalAlignment
-    ) -> Tensor:
-        placed = item.arrangement
-        if len(placed.space) != len(size.space) or not (size.space or placed.has_time):
-            raise ValueError(
-                f"layer {self.name!r} gives maps of shape {tuple(item.map.shape)}, which have not "
-                f"the {len(size.space)} spatial axes of the input: choose a layer with space, or "
-                "ask for upsample=False"
-            )
-        low = item.map if placed.has_time else item.map.unsqueeze(2)
-        coverage = placed.coverage
-        if coverage is None or alignment == "uniform" or coverage.length != size.frames:
-            coverage = Coverage.uniform(low.shape[2], size.frames)
-        high = upsample(low, coverage, size.space, check_mode(mode, len(size.space)))
-        return high if size.has_time else high.squeeze(2)
 
     def coverage(
         self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...], layer_input: bool = False
@@ -257,16 +201,26 @@ class GradCam:
             ):
                 self.forward(*copies, *extra)
                 capture.check(self.name)
-                return self._arranged(capture, trace, inputs)
+                return list(self._arranged(capture, trace, inputs).values())
 
-    def warn_if_timeless(
-        self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...], maps: Iterable[LayerMap]
+    def _warn_of_time(
+        self,
+        inputs: tuple[Tensor, ...],
+        extra: tuple[Any, ...],
+        maps: Iterable[LayerMap],
+        alignment: TemporalAlignment,
     ) -> None:
-        """Warns if the layer has one time step for many frames and an earlier one has several."""
+        """Warns of slices that could not be placed, and of one slice where a layer has several."""
         for item in maps:
-            number = item.arrangement.source
-            length = self._length(inputs[number], self.axes(inputs)[number])
-            if item.arrangement.slices > 1 or length < 2:
+            placed, length = item.arrangement, self.frames(inputs, item.arrangement.source)
+            if placed.slices > 1 and placed.coverage is None and alignment != "uniform":
+                warnings.warn(
+                    f"where the {placed.slices} time slices of layer {self.name!r} look cannot be "
+                    "followed through the operations before it, so they are spread evenly (which "
+                    "temporal_alignment='uniform' asks for)",
+                    stacklevel=5,
+                )
+            if placed.slices > 1 or length < 2:
                 continue
             other = deepest_with_time(self.forward, self.layer, inputs, extra, self.time_dim)
             if other is None:
@@ -280,27 +234,35 @@ class GradCam:
 
     def _arranged(
         self, capture: Capture, trace: Trace, inputs: tuple[Tensor, ...]
-    ) -> list[Arrangement]:
-        """How each of the layer's tensors belongs to the clip."""
-        tensors, layouts = capture.leaves, capture.layouts
+    ) -> dict[int, Arrangement]:
+        """How the layer's tensors belong to the clip, by their number among them.
+
+        Tensors beside the others that do not (a scale, an auxiliary loss) are left out.
+        """
+        tensors, layouts = capture.tensors, capture.layouts
         if self.reshape_transform is not None:
-            grid = self._transformed(capture, capture.leaves)
+            grid = self._transformed(capture, capture.tensors)
             tensors, layouts = [grid], [trace.layout(grid)]
         shapes = tuple(tuple(clip.shape) for clip in inputs)
-        return [
-            arrangement(
-                Question(
-                    self.name,
-                    tuple(tensor.shape),
-                    layout,
-                    shapes,
-                    tuple(self.axes(inputs)),
-                    self.frames_per_clip,
-                    self.reshape_transform is not None,
-                )
+        placed, refused = {}, []
+        for number, (tensor, layout) in enumerate(zip(tensors, layouts, strict=True)):
+            question = Question(
+                self.name,
+                tuple(tensor.shape),
+                layout,
+                shapes,
+                tuple(self.axes(inputs)),
+                self.frames_per_clip,
+                self.reshape_transform is not None,
             )
-            for tensor, layout in zip(tensors, layouts, strict=True)
-        ]
+            try:
+                placed[number] = arrangement(question)
+            except ValueError as error:
+                refused.append((tensor, layout, error))
+        serious = [error for tensor, layout, error in refused if layout or tensor.dim() > 1]
+        if refused and (serious or not placed):
+            raise (serious or [error for *_, error in refused])[0]
+        return placed
 
     def _transformed(self, capture: Capture, tensors: list[Tensor]) -> Tensor:
         assert self.reshape_transform is not None
@@ -312,23 +274,33 @@ class GradCam:
         return grid
 
     def _in_clip_layout(
-        self, capture: Capture, placed: list[Arrangement], tensors: list[Tensor]
+        self, capture: Capture, placed: dict[int, Arrangement], tensors: list[Tensor]
     ) -> list[Tensor]:
         if self.reshape_transform is not None:
             tensors = [self._transformed(capture, tensors)]
-        return [own.arrange(tensor) for own, tensor in zip(placed, tensors, strict=True)]
+        return [own.arrange(tensors[number]) for number, own in placed.items()]
 
-    def _check_gradients(self, gradients: list[Tensor]) -> None:
-        zero = torch.ones(len(gradients[0]), dtype=torch.bool)
-        for gradient in gradients:
-            if not bool(gradient.isfinite().all()):
-                bad = int((~gradient.isfinite()).sum())
+    def _check_pooling(self, clip: Tensor) -> None:
+        timeless = self.frames_per_clip is None and ClipAxes.of(clip, self.time_dim).time is None
+        if self.temporal_pooling == "frame" and timeless:
+            raise ValueError(
+                f"temporal_pooling='frame' needs a time axis; an input of shape "
+                f"{tuple(clip.shape)} is taken for pictures: name its time axis by time_dim, or "
+                "give frames_per_clip for frames given as a batch"
+            )
+
+    def _check_finite(self, what: str, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            bad = int((~tensor.isfinite()).sum())
+            if bad:
                 raise ValueError(
-                    f"the gradient at layer {self.name!r} is NaN or infinite in {bad} of "
-                    f"{gradient.numel()} places, so there is nothing to show; the root of a zero "
-                    "error, for one, has no gradient"
+                    f"the {what} at layer {self.name!r} is NaN or infinite in {bad} of "
+                    f"{tensor.numel()} places, so there is nothing to show"
+                    + ("" if what != "gradient" else "; the root of a zero error has none")
                 )
-            zero &= (gradient == 0).flatten(1).all(1).cpu()
+
+    def _warn_of_zeros(self, gradients: list[Tensor]) -> None:
+        zero = torch.stack([(g == 0).flatten(1).all(1) for g in gradients]).all(0)
         if bool(zero.any()):
             numbers = zero.nonzero().flatten().tolist()
             warnings.warn(
@@ -337,12 +309,7 @@ class GradCam:
                 stacklevel=5,
             )
 
-    def _length(self, clip: Tensor, axes: ClipAxes) -> int:
-        """The number of frames of a clip."""
-        if axes.time is not None:
-            return int(clip.shape[axes.time])
-        return self.frames_per_clip or 1
-
-
-def _detached(output: Any) -> Any:
-    return output.detach() if isinstance(output, Tensor) else output
+    def frames(self, inputs: tuple[Tensor, ...], number: int) -> int:
+        """The number of frames of an input."""
+        time = self.axes(inputs)[number].time
+        return int(inputs[number].shape[time]) if time is not None else self.frames_per_clip or 1

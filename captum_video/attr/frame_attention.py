@@ -219,7 +219,10 @@ class FrameAttention(LayerAttribution):
             return value.detach().clone() if isinstance(value, Tensor) else value
         if self.weights is not None:
             return self.weights(output)
-        return output[1] if isinstance(self.layer, MultiheadAttention) else output
+        if not isinstance(self.layer, MultiheadAttention):
+            return output
+        # one map per head where the model asked for them: (N, heads, queries, T)
+        return output[1].mean(1) if output[1].dim() == 4 else output[1]
 
     def _checked(self, heard: Any, clip: Tensor) -> Tensor:
         """The weights ``(N, T)`` among what was read."""
@@ -270,7 +273,8 @@ class FrameAttention(LayerAttribution):
         if leaf.dim() != 3 or leaf.shape[2] != length:
             return None
         if self.query == "mean":
-            return leaf.mean(1)
+            # a mean of rows that are no distributions may look like one
+            return leaf.mean(1) if _sums_to_one(leaf.flatten(0, 1)) else leaf[:, 0]
         if not -leaf.shape[1] <= self.query < leaf.shape[1]:
             raise ValueError(f"query must be below {leaf.shape[1]}, got {self.query}")
         return leaf[:, self.query]
@@ -290,7 +294,7 @@ def _listening(module: Module, read: Callable[[Any], Any]) -> Iterator[list[Any]
             return None
         named = {**dict(zip(_MULTIHEAD_ARGUMENTS, args, strict=False)), **kwargs}
         asked.append(bool(named.get("need_weights", True)))
-        return (), {**named, "need_weights": True, "average_attn_weights": True}
+        return (), {**named, "need_weights": True}
 
     def hear(module: Module, args: Any, output: Any) -> Any:
         if threading.get_ident() != thread:

@@ -11,12 +11,13 @@ from captum.attr import LayerAttribution
 from captum.log import log_usage
 from torch import Tensor
 from torch.nn import Module
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from captum_video._core.checks import check_choice, check_inputs
 from captum_video._core.targets import one_hot, select
 from captum_video.attr._cam import TemporalPooling
-from captum_video.attr._grad_cam import GradCam, TemporalAlignment
+from captum_video.attr._clip_maps import TemporalAlignment
+from captum_video.attr._grad_cam import GradCam
 from captum_video.attr.video_grad_cam import check_frames_per_clip
 from captum_video.layers import resolve_layer
 
@@ -115,7 +116,8 @@ class RegressionGradCam(LayerAttribution):
             inputs: clips ``(N, C, T, H, W)``, images, sequences, or a tuple of inputs.
             target: one output in any form that Captum takes; None for all of them.
             additional_forward_args: further arguments of the model.
-            truth: what the loss compares the outputs with; tensors in it have one row per example.
+            truth: what the loss compares the outputs with. Where the loss is one value for all
+                examples, it must hold tensors with one row per example.
             upsample: whether to enlarge to the clip's size.
             relu_attributions: set negative values to 0, before upsampling. What then remains lowers
                 the error.
@@ -137,7 +139,8 @@ class RegressionGradCam(LayerAttribution):
 
         Warns:
             UserWarning: if the layer has one time step for many frames where an earlier layer has
-                several (which is named), or a gradient is zero.
+                several (which is named), if where its slices look cannot be followed, or if a
+                gradient is zero.
         """
         check_choice("temporal_alignment", temporal_alignment, ("receptive_field", "uniform"))
         clips: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -155,7 +158,7 @@ class RegressionGradCam(LayerAttribution):
             inputs,
             extra,
             run,
-            at_clip_size=upsample,
+            enlarged=upsample,
             mode=interpolate_mode,
             alignment=temporal_alignment,
             positive=relu_attributions,
@@ -191,6 +194,8 @@ class RegressionGradCam(LayerAttribution):
         given = tree_map(_outside_inference_mode, given)
         losses = self.loss(output, given)
         if isinstance(losses, Tensor) and losses.numel() == 1 and count > 1:
+            if not self.self_supervised:
+                _check_rows(given, count)
             each = [
                 self.loss(_example(output, n, count), _example(given, n, count))
                 for n in range(count)
@@ -234,6 +239,23 @@ def _example(value: Any, number: int, count: int) -> Any:
         return leaf[number * rows : (number + 1) * rows]
 
     return tree_map(pick, value)
+
+
+def _check_rows(truth: Any, count: int) -> None:
+    """Refuses a truth that cannot be divided by examples, which one loss for all needs.
+
+    Raises:
+        ValueError: naming what is in it.
+    """
+    for leaf in tree_leaves(truth):
+        rows = leaf.shape[0] if isinstance(leaf, Tensor) and leaf.dim() > 0 else None
+        if rows != count:
+            what = f"shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
+            raise ValueError(
+                "a loss that returns one value for all examples is given them one by one, so truth "
+                f"must hold tensors with one row for each of the {count} examples, got {what}; "
+                "constants belong into the loss itself"
+            )
 
 
 def _outside_inference_mode(leaf: Any) -> Any:

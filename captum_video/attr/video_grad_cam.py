@@ -14,7 +14,8 @@ from torch.nn import Module
 from captum_video._core.checks import check_choice, check_inputs
 from captum_video._core.targets import resolve_target, select
 from captum_video.attr._cam import TemporalPooling
-from captum_video.attr._grad_cam import GradCam, TemporalAlignment
+from captum_video.attr._clip_maps import TemporalAlignment
+from captum_video.attr._grad_cam import GradCam
 from captum_video.layers import Coverage, resolve_layer
 
 
@@ -114,7 +115,8 @@ class VideoGradCam(LayerGradCam):
             ``(N, 1, T, H, W)`` for clips, ``(N, 1, H, W)`` for images, ``(N, 1, T)`` for sequences,
             detached. A tuple where the layer gives several tensors, each at the size of the input
             that it descends from, or else where ``inputs`` is a tuple, one map at each input's size;
-            it is zero for an input that does not lead to the layer.
+            it is zero for an input that does not lead to the layer. Slices are placed by arithmetic
+            in the first input that leads to it, evenly in others.
 
         Raises:
             TypeError: for inputs that are not floating-point tensors.
@@ -125,7 +127,8 @@ class VideoGradCam(LayerGradCam):
 
         Warns:
             UserWarning: if the layer has one time step for many frames where an earlier layer has
-                several (which is named), or a gradient is zero.
+                several (which is named), if where its slices look cannot be followed, or if a
+                gradient is zero.
         """
         check_choice("temporal_alignment", temporal_alignment, ("receptive_field", "uniform"))
         clips: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -142,7 +145,7 @@ class VideoGradCam(LayerGradCam):
             inputs,
             extra,
             run,
-            at_clip_size=upsample,
+            enlarged=upsample,
             mode=interpolate_mode,
             alignment=temporal_alignment,
             summed=attr_dim_summation,
@@ -174,10 +177,9 @@ class VideoGradCam(LayerGradCam):
         check_inputs(clips)
         extra = _format_additional_forward_args(additional_forward_args) or ()
         placed = self._cam.coverage(clips, extra, attribute_to_layer_input)[0]
-        clip, axes = clips[placed.source], self._cam.axes(clips)[placed.source]
         if placed.coverage is not None:
             return placed.coverage
-        return Coverage.uniform(placed.slices, self._cam._length(clip, axes))
+        return Coverage.uniform(placed.slices, self._cam.frames(clips, placed.source))
 
 
 def check_frames_per_clip(value: int | None) -> None:

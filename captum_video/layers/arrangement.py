@@ -193,8 +193,18 @@ def _coverage(seen: Extent | Reach | None, length: int) -> Coverage | None:
 def _by_rank(question: Question) -> Arrangement:
     """By the number of axes alone, as long as nothing that is known of them speaks against it."""
     result = _assumed(question)
+    _check_against_trace(question, result)
+    return result
+
+
+def _check_against_trace(question: Question, result: Arrangement) -> None:
+    """Refuses an arrangement that contradicts what is known of single axes.
+
+    Raises:
+        ValueError: if an axis descends from another one than it is taken for.
+    """
     if question.layout is None:
-        return result
+        return
     axes = question.axes[0]
     real = {0, *axes.space} | ({axes.time} if axes.time is not None else set())
     folded = len(result.factors) > len(question.shape)
@@ -205,7 +215,6 @@ def _by_rank(question: Question) -> Arrangement:
         roles = {e.source[1] for part in found for e in part if e.source and e.size > 1}
         if not roles & real <= allowed:
             raise question.unknown()
-    return result
 
 
 def _assumed(question: Question) -> Arrangement:
@@ -283,7 +292,10 @@ def _transformed(question: Question) -> Arrangement:
         part = question.layout.axes[2][0]
         if len(part) == 1 and part[0].source == (0, axes.time):
             coverage = _coverage(part[0], question.frames(0))
-    return _plain(question, shape, has_time=has_time, space=axes.space, coverage=coverage)
+    result = _plain(question, shape, has_time=has_time, space=axes.space, coverage=coverage)
+    if axes.time is not None or not has_time:
+        _check_against_trace(question, result)
+    return result
 
 
 def _plain(

@@ -1,4 +1,4 @@
-"""What a layer gives in one forward pass, cut off there so that gradients end at it."""
+"""What a layer gives in one forward pass, and the gradient with respect to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import Module
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
@@ -17,23 +18,28 @@ from captum_video.layers.tracing import Trace
 
 
 class Capture:
-    """A layer's output (or input), held as leaves of the autograd graph.
+    """What a layer gave (or got) in one forward pass, and where gradients with respect to it end.
 
-    Whatever the layer gives is replaced by copies of detached leaves, so that later in-place calls
-    leave the leaves as they are, frozen parameters do not matter, and a backward pass ends at the
-    layer.
+    Its tensors are copied as they are, and the model goes on with another copy, so that later
+    in-place calls change neither what was given nor the gradient. Uses of the same tensor under
+    another name (a residual branch, the input that an in-place layer wrote into) count, as they do
+    for Captum. Where the model computes without gradients, the gradient starts at the copy.
 
     Attributes:
         calls: how often the layer was called.
-        leaves: its floating-point tensors, detached, requiring gradients.
+        tensors: copies of its floating-point tensors, detached.
         layouts: what the trace knows of each of them.
+        kind: the type of what it gave, for messages.
     """
 
     def __init__(self, trace: Trace) -> None:
         self.calls = 0
-        self.leaves: list[Tensor] = []
+        self.tensors: list[Tensor] = []
         self.layouts: list[Layout | None] = []
+        self.kind = ""
         self._trace = trace
+        self._points: list[GradientEdge] = []
+        self._passed: list[tuple[Tensor, Tensor, int]] = []
         self._flat: list[Any] = []
         self._places: list[int] = []
         self._spec: TreeSpec | None = None
@@ -43,6 +49,7 @@ class Capture:
         self.calls += 1
         if self.calls > 1:
             return value
+        self.kind = type(value).__name__
         self._flat, self._spec = tree_flatten(value)
         self._places = [
             place
@@ -50,16 +57,32 @@ class Capture:
             if isinstance(leaf, Tensor) and leaf.is_floating_point()
         ]
         given = list(self._flat)
-        with torch.enable_grad():
-            for place in self._places:
-                old = self._flat[place]
-                leaf = old.detach().requires_grad_()
-                self.layouts.append(self._trace.layout(old))
-                given[place] = leaf.clone()
-                self._trace.adopt(leaf, old)
-                self._trace.adopt(given[place], old)
-                self.leaves.append(leaf)
+        for place in self._places:
+            given[place] = self._copied(self._flat[place])
         return tree_unflatten(given, self._spec)
+
+    def _copied(self, old: Tensor) -> Tensor:
+        """Keeps one tensor; gives the copy with which the model goes on."""
+        kept = old.detach().clone()
+        with torch.enable_grad():
+            if old.requires_grad:
+                self._points.append(get_gradient_edge(old))
+                new = old.clone()
+            else:
+                new = kept.clone().requires_grad_().clone()
+                self._points.append(get_gradient_edge(new))
+        self.layouts.append(self._trace.layout(old))
+        for tensor in (kept, new):
+            self._trace.adopt(tensor, old)
+        self.tensors.append(kept)
+        self._passed.append((old, new, new._version))
+        return new
+
+    def write_back(self) -> None:
+        """Lets what a layer wrote into its input be seen under the input's other names."""
+        for old, new, version in self._passed:
+            if new._version != version:
+                old.copy_(new)
 
     def check(self, name: str) -> None:
         """Refuses a layer without a single activation.
@@ -81,11 +104,13 @@ class Capture:
                 "single activation to explain; choose a layer that runs once, or let it see all "
                 "frames at once, as a batch (N * T, C, H, W)"
             )
-        if not self.leaves:
-            raise ValueError(f"layer {name!r} gives no floating-point tensor, so there is no map")
+        if not self.tensors:
+            raise ValueError(
+                f"layer {name!r} gives no floating-point tensor but {self.kind!r}, so there is no map"
+            )
 
     def gradients(self, score: Tensor, name: str, options: dict[str, Any]) -> list[Tensor]:
-        """The gradient of a score with respect to each leaf.
+        """The gradient of a score with respect to each tensor.
 
         Args:
             score: any tensor; its sum is differentiated.
@@ -93,7 +118,7 @@ class Capture:
             options: further arguments of ``torch.autograd.grad``.
 
         Returns:
-            One tensor like each leaf, zero where the score does not depend on it.
+            One tensor like each, zero where the score does not depend on it.
 
         Raises:
             ValueError: if the score depends on none of them.
@@ -101,22 +126,23 @@ class Capture:
         found: Sequence[Tensor | None] = [None]
         if score.requires_grad:
             options = {"allow_unused": True, **options}
-            found = torch.autograd.grad(score.sum(), self.leaves, **options)
+            found = torch.autograd.grad(score.sum(), self._points, **options)
         if all(gradient is None for gradient in found):
             raise ValueError(
                 f"what is explained does not depend on layer {name!r}: choose a layer that leads to "
-                "it (or the model cuts gradients after it, by torch.no_grad, detach or NumPy)"
+                "it (or the model cuts gradients after it, by torch.no_grad, detach, NumPy or "
+                "checkpoint(use_reentrant=True))"
             )
         return [
-            torch.zeros_like(leaf) if gradient is None else gradient.detach()
-            for gradient, leaf in zip(found, self.leaves, strict=True)
+            torch.zeros_like(kept) if gradient is None else gradient.detach()
+            for gradient, kept in zip(found, self.tensors, strict=True)
         ]
 
     def with_tensors(self, tensors: list[Tensor]) -> Any:
         """What the layer gave, with other tensors in place of its own.
 
         Args:
-            tensors: one for each of ``leaves``.
+            tensors: one for each of its own.
 
         Returns:
             A structure like the layer's.
@@ -151,17 +177,20 @@ def captured(layer: Module, trace: Trace, *, layer_input: bool = False) -> Itera
         return changed_args, changed_kwargs
 
     def after(module: Module, args: tuple[Any, ...], output: Any) -> Any:
-        return capture.replace(output) if threading.get_ident() == thread else None
+        if threading.get_ident() != thread:
+            return None
+        if layer_input:
+            return capture.write_back()
+        return capture.replace(output)
 
-    handle = (
-        layer.register_forward_pre_hook(before, with_kwargs=True)
-        if layer_input
-        else layer.register_forward_hook(after)
-    )
+    handles = [layer.register_forward_hook(after)]
+    if layer_input:
+        handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
     try:
         yield capture
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -49,7 +49,13 @@ class Question:
         return self.inputs[source][time] if time is not None else self.frames_per_clip or 1
 
     def unknown(self) -> ValueError:
-        """The error for a layout that cannot be known."""
+        """The error for a layout that cannot be known, or a transform that gets it wrong."""
+        if self.transformed:
+            return ValueError(
+                f"reshape_transform gives a tensor of shape {self.shape} whose axes are not "
+                f"(N, C, T, H, W) of an input of shape {self.inputs[0]}: followed through the "
+                "forward pass, one of them descends from another axis"
+            )
         return ValueError(
             f"layer {self.name!r} gives a tensor of shape {self.shape} for an input of shape "
             f"{self.inputs[0]}, and it cannot be known which of its axes are time and space: give a "

@@ -40,6 +40,7 @@ def resolve_layer(
             f"{argument} {layer!r} is a name, but the model is a {type(forward).__name__} and not a "
             "torch.nn.Module: give the module itself"
         )
+    model = getattr(model, "_orig_mod", model)  # behind torch.compile
     named = dict(model.named_modules(remove_duplicate=False))
     if not layer or layer not in named:
         known = [name for name in named if name]

@@ -79,7 +79,12 @@ class TestOurOwn:
             with pytest.raises(ValueError, match=text):
                 VideoGradCam(model, "mix").attribute(x, 1, upsample=upsample)
         told = VideoGradCam(model, "mix", reshape_transform=TokenGrid((4, 3, 2), class_tokens=1))
-        assert told.attribute(x, 1).shape == (2, 1, 8, 12, 10)
+        with pytest.warns(UserWarning, match="cannot be followed .* so they are spread evenly"):
+            assert told.attribute(x, 1).shape == (2, 1, 8, 12, 10)
+        even = told.attribute(
+            x, 1, temporal_alignment="uniform"
+        )  # asked for, so nothing to warn of
+        assert even.shape == (2, 1, 8, 12, 10)
         assert told.coverage(x).centres == (0.5, 2.5, 4.5, 6.5)  # even spacing
         assert not told.coverage(x).traced
 
