@@ -93,6 +93,18 @@ class TestWeights:
         with pytest.raises(ValueError, match="query must be below 8, got 8"):
             FrameAttention(net, "attention", query=8).attribute(x)
 
+    def test_multihead_attention_that_shows_its_heads(self) -> None:
+        class Heads(Multihead):
+            def forward(self, x: Tensor) -> Tensor:
+                frames = self.proj(x.mean((3, 4)).transpose(1, 2))
+                mixed, weights = self.attention(frames, frames, frames, average_attn_weights=False)
+                assert weights.shape == (2, 2, 8, 8)  # as the model asked
+                return self.fc(mixed.mean(1))
+
+        net, x = seeded(Heads()), clip(*SHAPE)
+        expected = FrameAttention(seeded(Multihead()), "attention").attribute(x)
+        assert torch.allclose(FrameAttention(net, "attention").attribute(x), expected)
+
     def test_multihead_attention_in_another_thread(self) -> None:
         net, x = seeded(Multihead()), clip(*SHAPE)
         heard: list[object] = []
@@ -210,6 +222,9 @@ class TestRanking:
                 assert torch.equal(best.maps[row, place], maps[row, :, frame])
 
 
+QUERIES = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
 class TestBadWeights:
     @pytest.mark.parametrize(
         ("weights", "text"),
@@ -222,6 +237,9 @@ class TestBadWeights:
             (lambda out: out[1][:, 1:], r"tensors of shapes \[\(2, 7\)\]"),
             (lambda out: [out[1], out[1].flip(1)], "gives 2 tensors that may be the weights"),
             (lambda out: out[0], r"no weights of shape \(2, 8\)"),
+            # distributions over the queries: their mean over queries is even, and says nothing
+            (lambda out: out[1].unsqueeze(2) * torch.eye(8).double()[None], "sum to 1"),
+            (lambda out: QUERIES.softmax(1), "sum to 1 over the frames, got sums"),
         ],
     )
     def test_refused(self, weights: Any, text: str) -> None:
