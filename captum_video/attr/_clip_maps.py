@@ -92,7 +92,7 @@ def _enlarged(
         )
     low = item.map if placed.has_time else item.map.unsqueeze(2)
     coverage = placed.coverage if number == placed.source else None
-    if coverage is None or alignment == "uniform" or coverage.length != size.frames:
+    if coverage is None or alignment == "uniform":
         coverage = Coverage.uniform(low.shape[2], size.frames)
     high = upsample(low, coverage, size.space, check_mode(mode, len(size.space)))
     return high if size.has_time else high.squeeze(2)

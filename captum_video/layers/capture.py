@@ -72,8 +72,6 @@ class Capture:
                 new = kept.clone().requires_grad_().clone()
                 self._points.append(get_gradient_edge(new))
         self.layouts.append(self._trace.layout(old))
-        for tensor in (kept, new):
-            self._trace.adopt(tensor, old)
         self.tensors.append(kept)
         self._passed.append((old, new, new._version))
         return new
