@@ -18,6 +18,26 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be {expected}, got {value!r}")
 
 
+def check_model(model: object) -> None:
+    """Refuses a model that cannot be called.
+
+    Raises:
+        TypeError: naming its type.
+    """
+    if not callable(model):
+        raise TypeError(f"model must be callable, got {type(model).__name__}")
+
+
+def check_frames_per_clip(value: int | None) -> None:
+    """Refuses a number of frames that is none.
+
+    Raises:
+        ValueError: if it is not a positive integer or None.
+    """
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"frames_per_clip must be a positive integer or None, got {value!r}")
+
+
 def check_inputs(inputs: Sequence[object]) -> None:
     """Refuses inputs that cannot be explained.
 

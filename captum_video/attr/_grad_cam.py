@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from captum_video._core.checks import check_choice, check_frames_per_clip, check_model
 from captum_video._core.guards import check_evaluation_mode, recurrent_backward, untouched
 from captum_video.attr._cam import TemporalPooling, class_activation_map
 from captum_video.attr._clip_maps import ClipSize, LayerMap, TemporalAlignment, at_clip_size
@@ -24,6 +25,7 @@ from captum_video.layers import (
     captured,
     deepest_with_time,
     layer_name,
+    resolve_layer,
 )
 
 
@@ -60,6 +62,28 @@ class GradCam:
     frames_per_clip: int | None
     reshape_transform: Callable[[Any], Tensor] | None
     time_dim: int | None
+
+    @classmethod
+    def of(
+        cls,
+        model: Callable[..., Any],
+        layer: Module | str,
+        temporal_pooling: TemporalPooling,
+        frames_per_clip: int | None,
+        reshape_transform: Callable[[Any], Tensor] | None,
+        time_dim: int | None,
+    ) -> GradCam:
+        """From what a caller gives.
+
+        Raises:
+            TypeError: for a model that is not callable or a layer that is neither module nor name.
+            ValueError: for a layer that the model does not have, or an option that does not exist.
+        """
+        check_model(model)
+        check_choice("temporal_pooling", temporal_pooling, ("clip", "frame"))
+        check_frames_per_clip(frames_per_clip)
+        module = resolve_layer(model, layer)
+        return cls(model, module, temporal_pooling, frames_per_clip, reshape_transform, time_dim)
 
     @property
     def name(self) -> str:

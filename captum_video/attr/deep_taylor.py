@@ -11,7 +11,7 @@ from captum.attr import GradientAttribution
 from captum.log import log_usage
 from torch import Tensor
 
-from captum_video._core.checks import check_choice, check_inputs
+from captum_video._core.checks import check_choice, check_inputs, check_model
 from captum_video._core.guards import (
     check_evaluation_mode,
     exact_convolutions,
@@ -86,8 +86,7 @@ class DeepTaylor(GradientAttribution):
         average: AverageMode = "proportional",
         rules: Mapping[RuleKey, Rule] | None = None,
     ) -> None:
-        if not callable(model):
-            raise TypeError(f"model must be callable, got {type(model).__name__}")
+        check_model(model)
         super().__init__(model)
         check_choice("seed", seed, ("one", "score"))
         self.seed = seed

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import Module, MultiheadAttention
 from torch.utils._pytree import tree_leaves
 
-from captum_video._core.checks import check_inputs
+from captum_video._core.checks import check_frames_per_clip, check_inputs, check_model
 from captum_video._core.guards import check_evaluation_mode, untouched
-from captum_video.attr.video_grad_cam import VideoGradCam, check_frames_per_clip
+from captum_video.attr.video_grad_cam import VideoGradCam
 from captum_video.layers import ClipAxes, layer_name, resolve_layer
 
 Weights = str | Callable[[Any], Tensor]
@@ -80,8 +80,7 @@ class FrameAttention(LayerAttribution):
         frames_per_clip: int | None = None,
         time_dim: int | None = None,
     ) -> None:
-        if not callable(model):
-            raise TypeError(f"model must be callable, got {type(model).__name__}")
+        check_model(model)
         if weights is not None and not isinstance(weights, str) and not callable(weights):
             raise TypeError(
                 "weights must be an attribute's name or a function of the module's output, got "

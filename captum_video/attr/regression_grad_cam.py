@@ -18,8 +18,6 @@ from captum_video._core.targets import one_hot, select
 from captum_video.attr._cam import TemporalPooling
 from captum_video.attr._clip_maps import TemporalAlignment
 from captum_video.attr._grad_cam import GradCam
-from captum_video.attr.video_grad_cam import check_frames_per_clip
-from captum_video.layers import resolve_layer
 
 Objective = Literal["negative_loss", "output", "negative_output"]
 Loss = Callable[[Any, Any], Tensor]
@@ -80,21 +78,18 @@ class RegressionGradCam(LayerAttribution):
         reshape_transform: Callable[[Any], Tensor] | None = None,
         time_dim: int | None = None,
     ) -> None:
-        if not callable(model):
-            raise TypeError(f"model must be callable, got {type(model).__name__}")
+        cam = GradCam.of(
+            model, layer, temporal_pooling, frames_per_clip, reshape_transform, time_dim
+        )
         check_choice("objective", objective, ("negative_loss", "output", "negative_output"))
-        check_choice("temporal_pooling", temporal_pooling, ("clip", "frame"))
-        check_frames_per_clip(frames_per_clip)
         if objective == "negative_loss" and not callable(loss):
             raise TypeError(
                 "loss must be a callable of (outputs, truth) for objective='negative_loss', got "
                 f"{type(loss).__name__}"
             )
-        super().__init__(model, resolve_layer(model, layer))
+        super().__init__(model, cam.layer)
         self.loss, self.objective, self.self_supervised = loss, objective, self_supervised
-        self._cam = GradCam(
-            model, self.layer, temporal_pooling, frames_per_clip, reshape_transform, time_dim
-        )
+        self._cam = cam
 
     @log_usage(part_of_slo=True)
     def attribute(

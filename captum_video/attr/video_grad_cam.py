@@ -16,7 +16,7 @@ from captum_video._core.targets import resolve_target, select
 from captum_video.attr._cam import TemporalPooling
 from captum_video.attr._clip_maps import TemporalAlignment
 from captum_video.attr._grad_cam import GradCam
-from captum_video.layers import Coverage, resolve_layer
+from captum_video.layers import Coverage
 
 
 class VideoGradCam(LayerGradCam):
@@ -71,14 +71,11 @@ class VideoGradCam(LayerGradCam):
         reshape_transform: Callable[[Any], Tensor] | None = None,
         time_dim: int | None = None,
     ) -> None:
-        if not callable(model):
-            raise TypeError(f"model must be callable, got {type(model).__name__}")
-        check_choice("temporal_pooling", temporal_pooling, ("clip", "frame"))
-        check_frames_per_clip(frames_per_clip)
-        super().__init__(model, resolve_layer(model, layer))
-        self._cam = GradCam(
-            model, self.layer, temporal_pooling, frames_per_clip, reshape_transform, time_dim
+        cam = GradCam.of(
+            model, layer, temporal_pooling, frames_per_clip, reshape_transform, time_dim
         )
+        super().__init__(model, cam.layer)
+        self._cam = cam
 
     @log_usage(part_of_slo=True)
     def attribute(
@@ -180,16 +177,6 @@ class VideoGradCam(LayerGradCam):
         if placed.coverage is not None:
             return placed.coverage
         return Coverage.uniform(placed.slices, self._cam.frames(clips, placed.source))
-
-
-def check_frames_per_clip(value: int | None) -> None:
-    """Refuses a number of frames that is none.
-
-    Raises:
-        ValueError: if it is not a positive integer or None.
-    """
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"frames_per_clip must be a positive integer or None, got {value!r}")
 
 
 def _score(output: Any, target: Any) -> Tensor:

@@ -70,24 +70,6 @@ class Trace(TorchFunctionMode):
         layout = self._find(tensor)
         return layout if layout is not None and layout.known else None
 
-    def adopt(self, new: Tensor, old: Tensor) -> None:
-        """Gives a tensor the layout of another, which it replaces.
-
-        Args:
-            new: a tensor of the same shape, for example a detached copy.
-            old: the tensor before.
-
-        Raises:
-            ValueError: if the shapes differ.
-        """
-        if new.shape != old.shape:
-            raise ValueError(
-                f"new must have the shape of old, {tuple(old.shape)}, got {tuple(new.shape)}."
-            )
-        layout = self._find(old)
-        if layout is not None:
-            self._store(new, layout)
-
     def __torch_function__(
         self,
         func: Callable[..., Any],
