@@ -71,6 +71,7 @@ class FactorizedConv3d(nn.Module, ABC):
         )
         self.padding, self.padding_mode = plain.padding, plain.padding_mode
         self._reversed_padding_repeated_twice = plain._reversed_padding_repeated_twice
+        self.output_padding, self.transposed = plain.output_padding, False
         self.steps = depth - 1
         self._kept: tuple[tuple[Tensor, ...], Tensor] | None = None
         made = {"device": device, "dtype": dtype}
@@ -150,10 +151,10 @@ class FactorizedConv3d(nn.Module, ABC):
             A layer that gives the same output, with copies of kernel and bias, in the same mode.
         """
         kernel = self._build()
+        arguments: Any = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
         plain = nn.Conv3d(
-            self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
-            self.dilation, self.groups, self.bias is not None, self.padding_mode,  # type: ignore[arg-type]
-            device="meta", dtype=kernel.dtype,
+            self.in_channels, self.out_channels, *arguments, self.bias is not None,
+            self.padding_mode, device="meta", dtype=kernel.dtype,
         ).to_empty(device=kernel.device)  # fmt: skip
         plain.weight.copy_(kernel)
         if self.bias is not None:
