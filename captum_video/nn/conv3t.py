@@ -151,10 +151,13 @@ class FactorizedConv3d(nn.Module, ABC):
             A layer that gives the same output, with copies of kernel and bias, in the same mode.
         """
         kernel = self._build()
-        arguments: Any = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
+        arguments: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+        }
         plain = nn.Conv3d(
-            self.in_channels, self.out_channels, *arguments, self.bias is not None,
-            self.padding_mode, device="meta", dtype=kernel.dtype,
+            self.in_channels, self.out_channels, **arguments,
+            bias=self.bias is not None, device="meta", dtype=kernel.dtype,
         ).to_empty(device=kernel.device)  # fmt: skip
         plain.weight.copy_(kernel)
         if self.bias is not None:
