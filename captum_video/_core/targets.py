@@ -70,6 +70,28 @@ def select(output: Tensor, target: Any) -> Tensor:
     return chosen.reshape(-1)
 
 
+def target_score(output: Any, target: Any) -> Tensor:
+    """The target's score of each example, from a model's output as it is.
+
+    Args:
+        output: what the model returned.
+        target: a target in any form that is taken.
+
+    Returns:
+        ``(N,)``, differentiable.
+
+    Raises:
+        TypeError: if the output is not one tensor.
+        ValueError: if the target is missing or does not fit.
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"the model must return one tensor, got {type(output).__name__}: wrap it in a function "
+            "that returns the scores"
+        )
+    return select(output, resolve_target(target, output))
+
+
 def one_hot(output: Tensor, target: Any) -> Tensor:
     """1 at each example's target, 0 elsewhere.
 

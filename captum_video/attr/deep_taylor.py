@@ -10,6 +10,7 @@ from captum._utils.common import _format_additional_forward_args, _format_tensor
 from captum.attr import GradientAttribution
 from captum.log import log_usage
 from torch import Tensor
+from torch.nn import Module
 
 from captum_video._core.checks import check_choice, check_inputs, check_model
 from captum_video._core.guards import (
@@ -19,7 +20,7 @@ from captum_video._core.guards import (
     untouched,
 )
 from captum_video._core.targets import one_hot, resolve_target, select
-from captum_video.relevance import Rule, Settings, record
+from captum_video.relevance import Recording, Rule, Settings, record
 from captum_video.relevance.ranges import InputRange
 from captum_video.relevance.settings import (
     AverageMode,
@@ -164,6 +165,28 @@ class DeepTaylor(GradientAttribution):
         context: Context,
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """Relevance, the seeds ``(N,)`` and the output; ``context`` keeps split weights."""
+        relevance, seed, recording, resolved = self._propagated(
+            inputs, target, additional_forward_args, context, None
+        )
+        return relevance, select(seed, resolved).detach(), recording.output
+
+    def _relevance_at(
+        self, layer: Module, inputs: tuple[Tensor, ...], target: Any, additional_forward_args: Any
+    ) -> list[Tensor | None]:
+        """Relevance of what ``layer`` gave in each call; None where the target does not use it."""
+        context = Context(self.settings, module_of(self.forward_func))
+        recording = self._propagated(inputs, target, additional_forward_args, context, layer)[2]
+        return [value.relevance for value in recording.kept]
+
+    def _propagated(
+        self,
+        inputs: tuple[Tensor, ...],
+        target: Any,
+        additional_forward_args: Any,
+        context: Context,
+        layer: Module | None,
+    ) -> tuple[tuple[Tensor, ...], Tensor, Recording, Any]:
+        """Relevance, the seed at the output, the recording and the resolved target."""
         check_inputs(inputs)
         check_evaluation_mode(self.forward_func)
         extra = _format_additional_forward_args(additional_forward_args) or ()
@@ -172,11 +195,10 @@ class DeepTaylor(GradientAttribution):
             untouched(self.forward_func, inputs[0].device),
             exact_convolutions(inputs[0]),
         ):
-            recording = record(self.forward_func, inputs, extra, context)
-            output = recording.output
-            resolved = resolve_target(target, output)
-            seed = one_hot(output, resolved)
+            recording = record(self.forward_func, inputs, extra, context, layer)
+            resolved = resolve_target(target, recording.output)
+            seed = one_hot(recording.output, resolved)
             if self.seed == "score":
-                seed = seed * output
+                seed = seed * recording.output
             relevance = recording.relevance(seed)
-        return relevance, select(seed, resolved).detach(), output
+        return relevance, seed, recording, resolved

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from captum_video._core.checks import check_choice, check_inputs
-from captum_video._core.targets import resolve_target, select
+from captum_video._core.targets import target_score
 from captum_video.attr._cam import TemporalPooling
 from captum_video.attr._clip_maps import TemporalAlignment
 from captum_video.attr._grad_cam import GradCam
@@ -134,7 +134,7 @@ class VideoGradCam(LayerGradCam):
         run = self._cam.gradients(
             clips,
             extra,
-            lambda output: _score(output, target),
+            lambda output: target_score(output, target),
             layer_input=attribute_to_layer_input,
             grad_kwargs=grad_kwargs,
         )
@@ -177,12 +177,3 @@ class VideoGradCam(LayerGradCam):
         if placed.coverage is not None:
             return placed.coverage
         return Coverage.uniform(placed.slices, self._cam.frames(clips, placed.source))
-
-
-def _score(output: Any, target: Any) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise TypeError(
-            f"the model must return one tensor, got {type(output).__name__}: wrap it in a function "
-            "that returns the scores"
-        )
-    return select(output, resolve_target(target, output))

@@ -94,8 +94,10 @@ class Trace(TorchFunctionMode):
         if tracked:
             call = Call(name, args, kwargs, args[0] if name == "setitem" else result, tracked)
             self._record(call, {id(tensor) for tensor in given})
-        elif isinstance(result, Tensor) and result.grad_fn is not None:
-            self._entries[id(result)] = (weakref.ref(result), None, self._tick)
+        else:
+            for tensor in (result,) if isinstance(result, Tensor) else tensors(result):
+                if tensor.grad_fn is not None:
+                    self._entries[id(tensor)] = (weakref.ref(tensor), None, self._tick)
         return result
 
     def _tracked(self, given: list[Tensor]) -> list[tuple[Tensor, Layout]]:

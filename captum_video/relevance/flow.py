@@ -26,15 +26,19 @@ class Raw:
 
 
 class Value:
-    """One state of one tensor that descends from an input; an in-place call makes a new one."""
+    """One state of one tensor that descends from an input; an in-place call makes a new one.
 
-    __slots__ = ("consumers", "producer", "raw", "relevance", "shape")
+    A value that is ``kept`` still has its relevance when all has been handed on.
+    """
+
+    __slots__ = ("consumers", "kept", "producer", "raw", "relevance", "shape")
 
     def __init__(self, shape: torch.Size, producer: int | None, raw: Raw | None) -> None:
         self.shape = shape
         self.producer = producer
         self.raw = raw
         self.consumers = 0
+        self.kept = False
         self.relevance: Tensor | None = None
 
     def receive(self, relevance: Tensor) -> None:
@@ -114,6 +118,16 @@ class Flow:
             raise UnsupportedOperationError(
                 [f"an in-place call that changed a {tuple(tensor.shape)} tensor through a view"]
             )
+        return value
+
+    def keep(self, tensor: Tensor) -> Value:
+        """The value that ``tensor`` holds, whose relevance is to be read in the end.
+
+        It counts as used, so that a batch norm after it is not folded into what made it.
+        """
+        value = self.value(tensor)
+        value.kept = True
+        value.consumers += 1
         return value
 
     def check_constants(self, tensors: Iterable[Tensor]) -> None:
@@ -197,7 +211,8 @@ class Flow:
                     if share is not None:
                         value.receive(share)
             for value in operation.outputs:
-                value.relevance = None
+                if not value.kept:
+                    value.relevance = None
 
 
 def sum_to_shape(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +25,11 @@ class Recording:
 
     Attributes:
         output: the model's output, to the bit what the plain forward gives.
+        kept: what the observed layer gave in each call.
     """
 
     output: Tensor
+    kept: list[Value]
     _context: Context
     _flow: Flow
     _at_output: Value
@@ -65,6 +69,7 @@ def record(
     inputs: Sequence[Tensor],
     additional_forward_args: Sequence[Any],
     context: Context,
+    layer: Module | None = None,
 ) -> Recording:
     """Runs ``forward`` once, as it is, and records how its output came from ``inputs``.
 
@@ -73,6 +78,7 @@ def record(
         inputs: the tensors to explain.
         additional_forward_args: further arguments, constant to the explanation.
         context: settings, shared by the passes of one call.
+        layer: a module whose output's relevance is wanted as well.
 
     Returns:
         The recording.
@@ -92,7 +98,13 @@ def record(
         values.append(flow.track(tensor, None, raw_value(tensor, input_range, name)))
     device = entries[0].device.type
     watch = Watch(flow, context)
-    with torch.no_grad(), torch.autocast(device, enabled=False), Unseen(flow, watch), watch:
+    with (
+        torch.no_grad(),
+        torch.autocast(device, enabled=False),
+        _keeping(flow, layer) as kept,
+        Unseen(flow, watch),
+        watch,
+    ):
         output = forward(*entries, *additional_forward_args)
     if not isinstance(output, Tensor):
         raise TypeError(
@@ -109,7 +121,25 @@ def record(
     )
     flow.check_path(at_output)
     context.check_used()
-    return Recording(output, context, flow, at_output, values, [t.dtype for t in entries])
+    return Recording(output, kept, context, flow, at_output, values, [t.dtype for t in entries])
+
+
+@contextmanager
+def _keeping(flow: Flow, layer: Module | None) -> Iterator[list[Value]]:
+    """Collects what ``layer`` gives to calls of this thread, to read its relevance in the end."""
+    kept: list[Value] = []
+    thread = threading.get_ident()
+
+    def see(module: Module, args: Any, output: Any) -> None:
+        if threading.get_ident() == thread and isinstance(output, Tensor) and output in flow:
+            kept.append(flow.keep(output))
+
+    handle = layer.register_forward_hook(see) if layer is not None else None
+    try:
+        yield kept
+    finally:
+        if handle is not None:
+            handle.remove()
 
 
 def refuse_compiled(forward: object) -> None:

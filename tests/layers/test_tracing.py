@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captum_video.layers.layout import Layout
 from captum_video.layers.tracing import Trace
-from tests.layers._twin import check, strict_trace, text
+from tests.layers._twin import check, layout_of, strict_trace, text
 
 D = torch.float64
 
@@ -209,6 +209,15 @@ def test_weights_made_on_the_way_are_constants() -> None:
     with strict_trace(x) as trace:
         assert shown(trace, layer(x)) == "0, -, 2"
         assert shown(trace, x * scale.exp()) == "0, 1, 2"
+
+
+def test_weights_made_in_pieces_are_constants() -> None:
+    conv, x = nn.Conv1d(2, 4, 3, padding=1).double(), clip(1, 2, 6)
+    with strict_trace(x) as trace:
+        # iteration and chunks give several tensors at once
+        weight = torch.stack([2 * row for row in conv.weight])
+        y = F.conv1d(x, torch.cat(weight.chunk(2)), padding=1)
+    assert shown(trace, y) == text(layout_of(conv, x))
 
 
 def test_constants_and_strangers_have_no_layout() -> None:
