@@ -102,7 +102,7 @@ def _train_step(run: Run, batch: Any) -> float:
     """One optimiser step; returns the loss. Dropout depends on nothing but seed and step."""
     torch.manual_seed(((run.seed << 32) + run.progress.step) % 2**63)
     for settings in run.optimiser.param_groups:
-        settings["lr"] = _learning_rate(run.recipe, run.progress.step)
+        settings["lr"] = settings["lr_factor"] * _learning_rate(run.recipe, run.progress.step)
     run.model.train()
     run.optimiser.zero_grad(set_to_none=True)
     with torch.autocast(run.device.type, enabled=run.amp):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 from models.data.drives import Drives
 from models.data.events import Events
 from models.data.moving_digits import MovingDigits
+from models.data.video_mnist import VideoMNIST
 from models.training.odometry import ViewSynthesisTask
 from models.training.task import Classification, Task
 
@@ -29,6 +31,8 @@ class Recipe:
         steps: optimiser steps.
         batch_size: clips in a step.
         lr: the highest learning rate; it rises over ``warmup`` and falls along a cosine to zero.
+        temporal_lr: the learning rate of the temporal parameters of 3T convolutions as a factor of
+            ``lr``; weight decay leaves these parameters alone.
         weight_decay: AdamW's.
         warmup: share of the steps over which the learning rate rises.
         clip_norm: the gradient's largest norm.
@@ -45,6 +49,7 @@ class Recipe:
     steps: int
     batch_size: int
     lr: float
+    temporal_lr: float = 1.0
     weight_decay: float = 1e-4
     warmup: float = 0.1
     clip_norm: float = 5.0
@@ -72,6 +77,24 @@ _EVENTS_NOTE = (
     "Procedural clips of `models.data.Events`: a handwritten digit (scikit-learn's `load_digits`; "
     "training and validation use disjoint digit images) shows for three or four of 16 frames, "
     "among distractors of other shapes that come and go before, after and beside it."
+)
+
+_VIDEO_MNIST_NOTE = (
+    "Procedural clips of `models.data.VideoMNIST`, decoupled: a handwritten digit (scikit-learn's "
+    "`load_digits`; training and validation use disjoint digit images) moves in one of ten ways, "
+    "whatever digit it is."
+)
+
+_LENET5 = Recipe(
+    data=partial(VideoMNIST, decoupled=True, digits="sklearn"),
+    data_note=_VIDEO_MNIST_NOTE,
+    steps=4000,
+    batch_size=32,
+    lr=2e-3,
+    temporal_lr=1.0,
+    eval_every=250,
+    eval_clips=500,
+    patience=16,
 )
 
 _EVENTS = Recipe(
@@ -105,4 +128,6 @@ RECIPES: dict[str, Recipe] = {
     # without attention learning sets in late, and how late varies with the seed
     "cnn_lstm_small": replace(_EVENTS, tolerance=0.1),
     "cnn_lstm_attention_small": _EVENTS,
+    "lenet5_3t": _LENET5,
+    "lenet5_3d": _LENET5,
 }

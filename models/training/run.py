@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from captum_video._core.files import written_whole
+from captum_video.nn import Conv3T
 from models._files import read_tensors
 from models.info import BundledModel, ModelInfo
 from models.training.recipes import Recipe
@@ -69,7 +70,9 @@ class Run:
             if parameter.ndim == 5:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
+            _parameter_groups(self.model, self.recipe),
+            lr=self.recipe.lr,
+            weight_decay=self.recipe.weight_decay,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
 
@@ -133,3 +136,25 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.best_state = state["best_state"]
+
+
+def _parameter_groups(model: BundledModel, recipe: Recipe) -> list[dict[str, Any]]:
+    """The optimiser's groups: all parameters, or those of 3T transforms apart from the others.
+
+    ``lr_factor`` is a group's share of the recipe's learning rate. Weight decay would pull a
+    transform's scale from the identity towards zero.
+    """
+    transforms = {
+        parameter
+        for module in model.modules()
+        if isinstance(module, Conv3T)
+        for parameter in (
+            module.scale, module.rotation, module.translation_x, module.translation_y,
+        )
+    }  # fmt: skip
+    others = [p for p in model.parameters() if p not in transforms]
+    groups: list[dict[str, Any]] = [{"params": others, "lr_factor": 1.0}]
+    if transforms:
+        ordered = [p for p in model.parameters() if p in transforms]
+        groups.append({"params": ordered, "lr_factor": recipe.temporal_lr, "weight_decay": 0.0})
+    return groups
