@@ -1,0 +1,212 @@
+"""Table and figure of the low-data comparison."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from captum_video._core.errors import missing_extra
+from captum_video._core.files import written_whole
+from models._low_data_cells import CLASSES, NETS, TASKS
+from models._low_data_results import Cell
+
+LEVEL = 0.95
+NAMES = {"lenet5_3d": "LeNet-5-3D", "lenet5_3t": "LeNet-5-3T"}
+#: of Okabe and Ito's palette, told apart by all; marker and line differ too
+_STYLES = {
+    "lenet5_3d": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    "lenet5_3t": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+}
+HEADER = ("task", "clips", "seeds", "3D, %", "3T, %", "3T - 3D, points", "ahead")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and half the width of its confidence interval, not a number for a single value."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.half):
+            return f"{100 * self.mean:.1f}"
+        return f"{100 * self.mean:.1f} ± {100 * self.half:.1f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task and a number of clips: both nets, and the difference seed by seed."""
+
+    task: str
+    clips: int
+    seeds: int
+    nets: Mapping[str, Interval]
+    difference: Interval
+
+    @property
+    def ahead(self) -> str:
+        """The net with the higher mean if the interval of the difference leaves zero out."""
+        if not abs(self.difference.mean) > self.difference.half:
+            return "-"
+        return "3T" if self.difference.mean > 0 else "3D"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    r"""The mean with its 95 % interval by Student's t.
+
+    .. math:: \bar x \pm t_{0.975,\, n-1} \sqrt{\frac{1}{n (n-1)} \sum_i (x_i - \bar x)^2}
+
+    Args:
+        values: independent measurements, at least one.
+
+    Returns:
+        The mean and half the width.
+
+    Raises:
+        ImportError: SciPy is not installed.
+    """
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Interval(mean, math.nan)
+    try:
+        from scipy.stats import t  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise missing_extra("scipy", "models", "A confidence interval") from error
+    error_of_mean = statistics.stdev(values) / math.sqrt(len(values))
+    return Interval(mean, float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error_of_mean)
+
+
+def rows(accuracy: Mapping[Cell, float]) -> list[Row]:
+    """One row for each task and number of clips, over the seeds that both nets have.
+
+    Args:
+        accuracy: shares of right answers by cell.
+
+    Returns:
+        The rows, by task and number of clips.
+    """
+    first, second = NETS
+    pairs: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for cell in sorted(accuracy):
+        other = cell._replace(net=second)
+        if cell.net == first and other in accuracy:
+            pair = accuracy[cell], accuracy[other]
+            pairs.setdefault((cell.task, cell.clips), []).append(pair)
+    order = list(TASKS)
+    found = []
+    for (task, count), values in sorted(
+        pairs.items(), key=lambda item: (order.index(item[0][0]), item[0][1])
+    ):
+        by_net = dict(zip(NETS, map(interval, zip(*values, strict=True)), strict=True))
+        difference = interval([b - a for a, b in values])
+        found.append(Row(task, count, len(values), by_net, difference))
+    return found
+
+
+def cells(table: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The table as text, percentages with their intervals.
+
+    Args:
+        table: the rows.
+
+    Returns:
+        For each row, its columns as in ``HEADER``.
+    """
+    return [
+        (
+            row.task, str(row.clips), str(row.seeds), *(str(row.nets[net]) for net in NETS),
+            str(row.difference), row.ahead,
+        )
+        for row in table
+    ]  # fmt: skip
+
+
+def write_table(table: Sequence[Row], path: Path) -> None:
+    """Writes the table as CSV.
+
+    Args:
+        table: the rows.
+        path: where to.
+    """
+    with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([HEADER, *cells(table)])
+
+
+def as_text(table: Sequence[Row]) -> str:
+    """The table for a terminal.
+
+    Args:
+        table: the rows.
+
+    Returns:
+        Aligned columns.
+    """
+    lines = [HEADER, *cells(table)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def draw(table: Sequence[Row]) -> Figure:
+    """The figure: for each task, accuracy against number of clips.
+
+    Args:
+        table: the rows, at least one.
+
+    Returns:
+        A panel for each task, with the means as lines and their 95 % intervals as bands.
+    """
+    tasks = list(dict.fromkeys(row.task for row in table))
+    figure = Figure(figsize=(1.4 + 3.5 * len(tasks), 3.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    for axes, task in zip(panels, tasks, strict=True):
+        _panel(axes, TASKS[task].title, [row for row in table if row.task == task])
+    panels[0].set_ylabel("right answers on fresh clips, %")
+    panels[0].set_ylim(0, 100)
+    panels[0].legend(loc="upper left", frameon=False)
+    seeds = sorted({row.seeds for row in table})
+    number = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    figure.suptitle(f"mean over {number} seeds, band: its 95 % interval", fontsize=10)
+    return figure
+
+
+def write_figure(table: Sequence[Row], path: Path) -> None:
+    """Draws the figure into a file.
+
+    Args:
+        table: the rows, at least one.
+        path: where to; the suffix names the format.
+    """
+    with written_whole(path) as part:
+        draw(table).savefig(part, dpi=130)
+
+
+def _panel(axes: Axes, title: str, table: Sequence[Row]) -> None:
+    counts = [row.clips for row in table]
+    for net in NETS:
+        mean = [100 * row.nets[net].mean for row in table]
+        half = [100 * row.nets[net].half for row in table]
+        color = _STYLES[net]["color"]
+        axes.plot(counts, mean, label=NAMES[net], markersize=4, **_STYLES[net])  # type: ignore[arg-type]
+        low = [m - h for m, h in zip(mean, half, strict=True)]
+        high = [m + h for m, h in zip(mean, half, strict=True)]
+        axes.fill_between(counts, low, high, color=color, alpha=0.22, linewidth=0)
+    axes.axhline(100 / CLASSES, color="0.35", linestyle=":", linewidth=1.2, label="chance")
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [str(count) for count in counts], rotation=45)
+    axes.minorticks_off()
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("training clips")
+    axes.set_title(title, fontsize=11)
