@@ -9,6 +9,7 @@ from captum_video.attr import (
     RegressionGradCam,
     RelevanceComponents,
     SelectiveRelevance,
+    TemporalParameters,
     VideoGradCam,
 )
 from captum_video.relevance import UnsupportedOperationError, normalized_range
@@ -24,6 +25,7 @@ __all__ = [
     "RegressionGradCam",
     "RelevanceComponents",
     "SelectiveRelevance",
+    "TemporalParameters",
     "UnsupportedOperationError",
     "VideoGradCam",
     "normalized_range",

@@ -1,5 +1,7 @@
 """Attribution classes, one file each."""
 
+from captum_video.attr._decision_motion import DecisionMotion
+from captum_video.attr._temporal_readout import LayerReadout, TemporalReadout
 from captum_video.attr.deep_taylor import DeepTaylor
 from captum_video.attr.discriminative import (
     DiscriminativeRelevance,
@@ -9,16 +11,21 @@ from captum_video.attr.discriminative import (
 from captum_video.attr.frame_attention import AttendedFrames, FrameAttention
 from captum_video.attr.regression_grad_cam import RegressionGradCam
 from captum_video.attr.selective import SelectiveRelevance
+from captum_video.attr.temporal_parameters import TemporalParameters
 from captum_video.attr.video_grad_cam import VideoGradCam
 
 __all__ = [
     "AttendedFrames",
+    "DecisionMotion",
     "DeepTaylor",
     "DiscriminativeRelevance",
     "FrameAttention",
     "FrozenFrames",
+    "LayerReadout",
     "RegressionGradCam",
     "RelevanceComponents",
     "SelectiveRelevance",
+    "TemporalParameters",
+    "TemporalReadout",
     "VideoGradCam",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from captum.log import log_usage
 from torch import Tensor, nn
 
 from captum_video import (
@@ -14,6 +15,7 @@ from captum_video import (
     FrameAttention,
     RegressionGradCam,
     SelectiveRelevance,
+    TemporalParameters,
     VideoGradCam,
 )
 
@@ -44,6 +46,14 @@ def on_a_layer(
     return make
 
 
+class ByDeepTaylor(TemporalParameters):
+    """Channels by the relevance of a hidden layer."""
+
+    @log_usage()
+    def attribute(self, inputs: Any, target: Any = None, *args: Any) -> Tensor:  # type: ignore[override]
+        return super().attribute(inputs, target, *args, method="deep_taylor")
+
+
 def contrast(inputs: Any) -> Tensor:
     """Each example's mean in standard deviations, ``(N, 1)``; halving a clip does not change it."""
     clips = inputs[0] if isinstance(inputs, tuple) else inputs
@@ -66,6 +76,8 @@ CLASSES: dict[str, Callable[..., Any]] = {
     "FrameAttention": on_a_layer(
         FrameAttention, FIRST, weights=lambda out: out.mean((1, 3, 4)).softmax(1)
     ),
+    "TemporalParameters": on_a_layer(TemporalParameters.fit, DEEP, starts=1, iterations=1),
+    "TemporalParameters by deep Taylor": on_a_layer(ByDeepTaylor.fit, DEEP, starts=1, iterations=1),
 }
 
 

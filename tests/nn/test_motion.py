@@ -173,8 +173,8 @@ def test_points(half: tuple[float, float]) -> None:
         {"translation_y": -0.1},
         {"rotation": 0.25},
         {"rotation": -0.25},
-        {"scale": 0.9},
-        {"scale": 1.1},
+        {"scale": 0.93},
+        {"scale": 1.07},
         {"scale": 1.08, "rotation": 0.2, "translation_x": -0.06, "translation_y": 0.08},
     ],
 )
@@ -183,7 +183,7 @@ def test_the_content_of_a_kernel_moves_as_it_reads(change: dict[str, float]) -> 
     axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     layer = Conv3T(1, 1, (4, size, size), dtype=torch.float64)
     with torch.no_grad():
-        blob = torch.exp(-((axis - place[1])[:, None] ** 2 + (axis - place[0]) ** 2) / 2)
+        blob = torch.exp(-((axis - place[1])[:, None] ** 2 + (axis - place[0]) ** 2) / 4)
         layer.first_slice.copy_(blob)
         for name, value in change.items():
             getattr(layer, name).fill_(value)
@@ -199,8 +199,8 @@ def test_the_content_of_a_kernel_moves_as_it_reads(change: dict[str, float]) -> 
         mass = slices[b + 1] / slices[b + 1].sum()
         seen = (float((mass.sum(0) * axis).sum()), float((mass.sum(1) * axis).sum()))
         # repeated interpolation blurs, and moves a centre a little
-        assert seen == pytest.approx(expected, abs=0.08)
-        assert math.dist(seen, place) > 0.2
+        assert seen == pytest.approx(expected, abs=0.05)
+    assert math.dist(seen, place) > 0.3
 
 
 def test_weighted() -> None:
