@@ -19,6 +19,7 @@ from models.training.loop import SCORE_SEED, Interrupted, evaluate, fit
 from models.training.memory import keep_freed_memory
 from models.training.recipes import RECIPES, Recipe
 from models.training.run import Run
+from models.training.task import Classification
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, help="clips in a step")
     parser.add_argument("--lr", type=float, help="highest learning rate")
     parser.add_argument("--patience", type=int, help="validations without gain before stopping")
+    parser.add_argument(
+        "--class-weights",
+        choices=["balanced"],
+        help="weight each class by N / (K * n_k), for skewed data",
+    )
     parser.add_argument(
         "--amp",
         action=argparse.BooleanOptionalAction,
@@ -109,13 +115,19 @@ def _recipe(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     for key, value in changes.items():
         if value <= 0:
             raise ValueError(f"--{key.replace('_', '-')} must be positive, got {value}.")
+    if options.class_weights:
+        if not isinstance(recipe.task, Classification):
+            raise ValueError(
+                f"--class-weights is for models that tell classes, and {options.name} does not."
+            )
+        changes["task"] = Classification(options.class_weights)
     return replace(recipe, **changes)
 
 
 def _command(options: argparse.Namespace) -> str:
     """The command line that repeats the run: what made a difference, and no paths."""
     parts = ["python -m models.train", options.name, f"--seed {options.seed}"]
-    for key in ("steps", "batch_size", "lr", "patience"):
+    for key in ("steps", "batch_size", "lr", "patience", "class_weights"):
         if (value := getattr(options, key)) is not None:
             parts.append(f"--{key.replace('_', '-')} {value}")
     if options.amp is False and torch.cuda.is_available():

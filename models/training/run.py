@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ class Run:
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        recipe = self.recipe
+        clips = recipe.steps * recipe.batch_size
+        task = recipe.task.prepared(self.info, lambda: recipe.data(clips, self.seed, "train"))
+        self.recipe = replace(recipe, task=task)
         self.model.to(self.device)
         for parameter in self.model.parameters():
             if parameter.ndim == 5:
@@ -91,6 +95,7 @@ class Run:
         settings = asdict(self.recipe)
         for key in ("data", "data_note", "tolerance", "task"):
             del settings[key]
+        settings.update(self.recipe.task.settings())
         return {"name": self.info.name, "seed": self.seed, "amp": self.amp, **settings}
 
     def save(self) -> None:
@@ -124,8 +129,8 @@ class Run:
         plan = self.plan()
         other = [
             f"{key} was {state['plan'].get(key)!r}, now {value!r}"
-            for key, value in plan.items()
-            if state["plan"].get(key) != value
+            for key in {**plan, **state["plan"]}
+            if state["plan"].get(key) != (value := plan.get(key))
         ]
         if other:
             raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,26 @@ class Task(ABC):
 
     loss_note: str
     merit_note: str
+
+    def settings(self) -> dict[str, Any]:
+        """What must agree, beside the recipe's own numbers, for a checkpoint to be continued.
+
+        Returns:
+            Plain values by name; empty for a task without settings.
+        """
+        return {}
+
+    def prepared(self, info: ModelInfo, data: Callable[[], Any]) -> Task:
+        """The task for one model and its data.
+
+        Args:
+            info: the model's facts.
+            data: makes the training split.
+
+        Returns:
+            This task, or one that has computed from the data what it needs.
+        """
+        return self
 
     @abstractmethod
     def loss(self, model: BundledModel, clip: Tensor, batch: Any) -> Tensor:
@@ -99,13 +120,79 @@ class Task(ABC):
 
 
 class Classification(Task):
-    """One class for each of the model's groups; a batch has an index by each group's name."""
+    """One class for each of the model's groups; a batch has an index by each group's name.
 
-    loss_note = "cross-entropy summed over the questions"
+    Args:
+        class_weights: for skewed data (paper 1, appendix C.2, which weights the loss but does not say
+            how). By group a weight for each class, groups left out being unweighted; or
+            ``"balanced"`` for ``N / (K * n_k)``, where ``n_k`` of the training split's ``N`` clips
+            show class ``k`` of ``K``. A batch's loss is divided by the sum of its clips' weights, as
+            in ``torch.nn.functional.cross_entropy``.
+
+    Raises:
+        ValueError: another word than ``"balanced"``.
+    """
+
     merit_note = "the lowest of the questions' validation accuracies"
+
+    def __init__(
+        self, class_weights: Mapping[str, Sequence[float]] | Literal["balanced"] | None = None
+    ) -> None:
+        if isinstance(class_weights, str) and class_weights != "balanced":
+            raise ValueError(
+                f"class_weights must be 'balanced' or weights by group, got {class_weights!r}."
+            )
+        self.class_weights = class_weights
+        self._weights: dict[str, Tensor] = {}
+        self.loss_note = "cross-entropy summed over the questions"
+
+    def settings(self) -> dict[str, Any]:
+        """The class weights, if there are any.
+
+        Returns:
+            ``"balanced"`` or lists by group, under ``class_weights``.
+        """
+        if self.class_weights is None:
+            return {}
+        if isinstance(self.class_weights, str):
+            return {"class_weights": self.class_weights}
+        return {"class_weights": {name: list(row) for name, row in self.class_weights.items()}}
+
+    def prepared(self, info: ModelInfo, data: Callable[[], Any]) -> Classification:
+        """The task with checked weights for a model's classes.
+
+        Args:
+            info: the model's facts.
+            data: makes the training split, which is read for ``"balanced"`` alone.
+
+        Returns:
+            This task if it is unweighted, else a new one.
+
+        Raises:
+            ValueError: weights that do not fit the model's groups, are not positive and finite, or
+                cannot be balanced: a class never occurs, or the data set has no ``labels(index)``.
+        """
+        given = self.class_weights
+        if given is None:
+            return self
+        if isinstance(given, str):
+            by_group = balanced_weights(info, data())
+            how = "N / (K n_k) of the training clips, "
+        else:
+            by_group, how = {name: list(row) for name, row in given.items()}, ""
+            _check_weights(info, by_group)
+        ready = Classification(given)
+        ready._weights = {name: torch.tensor(row).float() for name, row in by_group.items()}
+        listed = "; ".join(
+            f"{name} {', '.join(f'{value:.4g}' for value in row)}" for name, row in by_group.items()
+        )
+        ready.loss_note += f", classes weighted ({how}{listed})"
+        return ready
 
     def loss(self, model: BundledModel, clip: Tensor, batch: Any) -> Tensor:
         """Cross-entropy, summed over the questions.
+
+        ``prepared`` must have seen class weights first.
 
         Args:
             model: the model.
@@ -121,10 +208,18 @@ class Classification(Task):
                 F.cross_entropy(
                     scores[:, outputs.start : outputs.stop].float(),
                     getattr(batch, group).to(scores.device),
+                    weight=self._weight(group, scores.device),
                 )
                 for group, outputs in model.info.groups.items()
             ]
         ).sum()
+
+    def _weight(self, group: str, device: torch.device) -> Tensor | None:
+        """A weight for each class of a group, or None."""
+        if self.class_weights is not None and not self._weights:
+            raise RuntimeError("The class weights are not computed: call prepared() first.")
+        weight = self._weights.get(group)
+        return None if weight is None else weight.to(device)
 
     def evaluate(
         self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]
@@ -190,3 +285,54 @@ class Classification(Task):
             A percentage.
         """
         return f"{tolerance:.0%}"
+
+
+def balanced_weights(info: ModelInfo, data: Any) -> dict[str, list[float]]:
+    """Weights under which every class counts alike: ``N / (K * n_k)``.
+
+    Args:
+        info: the model's facts; its groups are the questions.
+        data: a data set with ``labels(index)``, class indices in the order of its ``groups``.
+
+    Returns:
+        For each of the model's groups, a weight for each class; its mean over the clips is 1.
+
+    Raises:
+        ValueError: the data set has no ``labels``, or no clip of a class.
+    """
+    if not hasattr(data, "labels"):
+        raise ValueError(
+            "Balanced class weights need a data set with labels(index), and "
+            f"{type(data).__name__} has none."
+        )
+    counts = {name: [0] * len(outputs) for name, outputs in info.groups.items()}
+    for index in range(len(data)):
+        for name, label in zip(data.groups, data.labels(index), strict=True):
+            if name in counts:
+                counts[name][label] += 1
+    for name, row in counts.items():
+        absent = [info.classes[k] for k, n in zip(info.groups[name], row, strict=True) if n == 0]
+        if absent:
+            raise ValueError(
+                f"Class weights cannot be balanced: of {len(data)} training clips none is of "
+                f"{name} {', '.join(map(repr, absent))}."
+            )
+    return {name: [len(data) / (len(row) * n) for n in row] for name, row in counts.items()}
+
+
+def _check_weights(info: ModelInfo, by_group: Mapping[str, Sequence[float]]) -> None:
+    """Refuses weights that do not fit the groups, or are not positive and finite."""
+    for name, row in by_group.items():
+        if name not in info.groups:
+            known = ", ".join(map(repr, info.groups))
+            raise ValueError(f"class_weights names {name!r}, and the model's groups are {known}.")
+        if len(row) != len(info.groups[name]):
+            raise ValueError(
+                f"class_weights must have {len(info.groups[name])} weights for {name!r}, "
+                f"got {len(row)}."
+            )
+        for weight in row:
+            if not (math.isfinite(weight) and weight > 0):
+                raise ValueError(
+                    f"class_weights must be positive and finite, got {weight} for {name!r}."
+                )
