@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models import _low_data_cells as cells
 from models._low_data_results import Cell, Settings
-from tests.models.low_data_stand_in import Clips, Net, small_net
+from tests.models.low_data_stand_in import MOTIONS, Clips, Net, small_net
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +26,36 @@ def test_labels_are_balanced_and_small_choices_begin_larger_ones() -> None:
     for end in (10, 20, 30):
         assert Counter(motions[:end].tolist()) == dict.fromkeys(range(10), end // 10)
     # the brightness tells the motion, and no clip is taken twice
-    assert torch.equal((clips.flatten(1).float().mean(1) / 255 * 10.5 - 0.5).round(), motions)
+    assert torch.equal(brightness(clips), motions)
     assert len(clips.flatten(1).unique(dim=0)) == 37
     few, labels = pool.balanced("motion", 11)
     assert torch.equal(few, clips[:11])
     assert torch.equal(labels, motions[:11])
     _, digits = pool.balanced("digit", 40)
     assert Counter(digits.tolist()) == dict.fromkeys(range(10), 4)
+
+
+def test_each_task_asks_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "VideoMNIST", Clips)
+    data = cells.Data(15)
+    motions = [MOTIONS[number % len(MOTIONS)] for number in range(15)]
+    digits = [(motion + number) % 10 for number, motion in enumerate(motions)]
+    for task, truth in (("paper", motions), ("motion", motions), ("digit", digits)):
+        clips, classes = data.validation(task)
+        assert classes.tolist() == truth
+        assert brightness(clips).tolist() == motions
+        clips, classes = data.training(Cell(task, "lenet5_3d", 20, 6))
+        assert Counter(classes.tolist()) == dict.fromkeys(range(10), 2)
+        assert torch.equal(brightness(clips), classes) == (task != "digit")
+    assert {key[:3] for key in Clips.drawn if key[1] == "train"} == {
+        (6, "train", False),
+        (6, "train", True),
+    }
+
+
+def brightness(clips: Tensor) -> Tensor:
+    """The motion of a stand-in's clip."""
+    return (clips.flatten(1).double().mean(1) / 255 * 10.5 - 0.5).round().long()
 
 
 class Listening(Net):
