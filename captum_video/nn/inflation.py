@@ -1,0 +1,193 @@
+"""From a network for images to one for clips."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize
+
+from captum_video._core.errors import close_matches
+from captum_video.nn._inflate_calls import inflate_calls, inflate_wrapped_conv
+from captum_video.nn._inflate_layers import FACTORIZED, LAYERS, NotInflatable, Options
+
+ConvKind = Literal["3t", "3t-free", "3d"]
+TemporalPadding = Literal["zeros", "replicate"]
+
+
+def inflate(
+    model: nn.Module,
+    conv: ConvKind = "3t",
+    *,
+    depth: int | None = None,
+    divide: bool | None = None,
+    temporal_padding: TemporalPadding = "zeros",
+    temporal_stride: bool = True,
+) -> nn.Module:
+    r"""Makes a 2D network one for clips ``(N, C, T, H, W)``, with its weights (paper 1, appendix C.2).
+
+    A ``k x k`` convolution becomes one of ``k x k x k``, a 1x1 convolution one of 1x1x1, always
+    ordinary. The weights are transferred: in ``"3d"``, every slice is the 2D kernel divided by the
+    depth (Carreira and Zisserman 2017); in ``"3t"`` the first slice is the 2D kernel unchanged, and
+    all transformations are the identity. Pools, norms, dropout, padding, upsampling and what a
+    module's own forward calls become their 3D counterparts. Time follows height or width, whichever
+    has the longer kernel (height if they are equal): kernel, stride and padding are as there, and
+    padding is in proportion where the depth is not the kernel's size (an odd frame goes to the end).
+    There is no dilation in time. Adaptive pools leave a single time step, so that linear layers
+    after them fit.
+
+    **What is equal to what.** With the weights divided and ``temporal_padding="replicate"``, every
+    layer answers a clip of equal frames with equal frames, each of them what the 2D layer answers; so
+    the whole network answers such a clip as the 2D network answers its frame, up to rounding.
+    Not so where maps become features before time is gone (``Flatten`` without an adaptive pool), for
+    batch statistics and dropout in training mode, and for reductions other than the mean and
+    extrema. Undivided kernels multiply what a convolution gives by its depth, bias apart, and zeros
+    darken the first and last frames; ``tests/benchmarks/conv3t.py`` measures both.
+
+    The model given stays as it is. The result has its submodules under the same names, its training
+    flags, dtype, device and ``requires_grad`` (transformations follow their first slice), and shares
+    modules and weights where it does. Three things look different: a layer that needs padding apart
+    is a ``Sequential`` that ends in the layer, ``conv`` or ``pool``, so that ``temporal_padding``
+    changes the names in a ``state_dict`` (a layer with hidden padding would lose it when
+    ``to_conv3d`` replaces it); a module whose own forward called a 2D function is a
+    ``torch.fx.GraphModule`` with the same children, without its other methods; and a subclass of
+    ``Conv2d`` that runs layers of its own before the convolution is a ``Sequential`` of these and
+    ``conv``. Calls are found by ``torch.fx``; in a forward that it cannot trace, by name.
+
+    Args:
+        model: the 2D network.
+        conv: ``"3t"`` for :class:`Conv3T`, ``"3t-free"`` for :class:`FreeConv3T`, ``"3d"`` for
+            ``torch.nn.Conv3d``.
+        depth: of all kernels but 1x1; as large as their longer side if not given.
+        divide: whether kernels are divided by their depth; None for what the paper does, yes for
+            ``"3d"`` and no for the others.
+        temporal_padding: ``"zeros"``, or ``"replicate"`` for copies of the first and the last frame,
+            in convolutions, average pools and layers that pad with a constant; a spatial padding mode
+            other than zeros holds in time too.
+        temporal_stride: whether time is strided as space is; if not, convolutions and pools keep
+            every frame (a strided pool is spatial alone).
+
+    Returns:
+        The 3D network.
+
+    Raises:
+        ValueError: an unknown option, a depth below 1 (below 2 for kernels that are transformed), a
+            model without 2D convolutions, or one with a layer or a call that has no counterpart or
+            cannot be transferred faithfully; the text names the module.
+        TypeError: the model is no ``torch.nn.Module``.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    _known("conv", conv, (*FACTORIZED, "3d"))
+    _known("temporal_padding", temporal_padding, ("zeros", "replicate"))
+    least = 2 if conv in FACTORIZED else 1
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int)):
+        raise TypeError(f"depth must be a whole number, got {depth!r}.")
+    if depth is not None and depth < least:
+        raise ValueError(f"depth must be at least {least} for conv={conv!r}, got {depth}.")
+    for name, module in model.named_modules():
+        _check(name, module)
+    if not any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        raise ValueError(
+            f"model must have 2D convolutions, got {type(model).__name__} without torch.nn.Conv2d."
+        )
+    options = Options(
+        conv=conv,
+        depth=depth,
+        divide=conv == "3d" if divide is None else divide,
+        temporal_padding=temporal_padding,
+        temporal_stride=temporal_stride,
+    )
+    return _inflated("", copy.deepcopy(model), options, {})
+
+
+def _inflated(
+    name: str, module: nn.Module, options: Options, done: dict[int, tuple[nn.Module, nn.Module]]
+) -> nn.Module:
+    """The module with its children inflated, or what replaces it."""
+    if id(module) in done:
+        return done[id(module)][1]
+    for child_name, child in module._modules.items():
+        if child is not None:
+            dotted = f"{name}.{child_name}" if name else child_name
+            module._modules[child_name] = _inflated(dotted, child, options, done)
+    try:
+        new = _replacement(module, options)
+    except NotInflatable as error:
+        raise ValueError(f"inflate cannot handle {_called(name, module)}: {error}.") from error
+    if new is not module:
+        if _has_hooks(module):
+            raise ValueError(
+                f"inflate cannot handle {_called(name, module)}: it has hooks, which would be lost; "
+                "remove them (weight and spectral norm, pruning) first."
+            )
+        new.train(module.training)
+    # the old module is kept, as its id must not be given to another
+    done[id(module)] = module, new
+    return new
+
+
+def _replacement(module: nn.Module, options: Options) -> nn.Module:
+    """What one module becomes, whose children have been inflated."""
+    kind = type(module)
+    if kind in LAYERS:
+        return LAYERS[kind](module, options)
+    base = next((known for known in kind.__mro__ if known in LAYERS), None)
+    if base is not None and base is not nn.LayerNorm:
+        own = [k for k, v in _own_members(kind, base).items() if callable(v) and k not in _HARMLESS]
+        if base is nn.Conv2d and own == ["forward"]:
+            return inflate_wrapped_conv(module, options)  # type: ignore[arg-type]
+        if own:
+            raise NotInflatable(f"its class changes {own[0]} of {base.__name__}")
+        return LAYERS[base](module, options)
+    if kind.forward.__module__.startswith("torch.nn."):
+        return module
+    return inflate_calls(module, options)
+
+
+_HARMLESS = ("__init__", "__repr__", "extra_repr", "reset_parameters")
+
+
+def _own_members(kind: type, base: type) -> dict[str, object]:
+    """What a class and its parents define, down to a known base."""
+    members: dict[str, object] = {}
+    for parent in kind.__mro__[: kind.__mro__.index(base)]:
+        members |= vars(parent)
+    return members
+
+
+def _check(name: str, module: nn.Module) -> None:
+    """Refuses what would be lost or cannot be read."""
+    if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+        raise ValueError(
+            f"inflate cannot handle {_called(name, module)}: it is lazy and has no weights yet; "
+            "run the model on an image first."
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            f"inflate cannot handle {_called(name, module)}: it is scripted; give the original."
+        )
+    if parametrize.is_parametrized(module):
+        raise ValueError(
+            f"inflate cannot handle {_called(name, module)}: it has parametrizations; remove them "
+            "with torch.nn.utils.parametrize.remove_parametrizations first."
+        )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, name) for name in names)
+
+
+def _called(name: str, module: nn.Module) -> str:
+    return f"{name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
+
+
+def _known(argument: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        matches = close_matches(str(value), choices)
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{argument} must be one of {listed}, got {value!r}. {matches}")
