@@ -81,7 +81,9 @@ def stacked_slices(first: Tensor, sampling: Tensor) -> Tensor:
     Returns:
         ``(C, I, steps + 1, H, W)``.
     """
-    slices = [first.flatten(2)]
+    chain = [torch.eye(sampling.shape[-1], dtype=first.dtype, device=first.device)]
+    chain[0] = chain[0].expand_as(sampling[0])
     for step in sampling:
-        slices.append(slices[-1] @ step.mT)
-    return torch.stack(slices, 2).unflatten(3, first.shape[2:])
+        chain.append(step @ chain[-1])
+    # all slices of a channel by one product with its few input channels, laid out as a kernel
+    return (first.flatten(2) @ torch.cat(chain, 1).mT).unflatten(2, (len(chain), *first.shape[2:]))

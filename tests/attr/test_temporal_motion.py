@@ -172,7 +172,7 @@ class TestMotion:
         net, x = build(), clip()
         parameters = TemporalParameters(net)
         motions = [
-            parameters.motion(x, target=1, units=units, frame_size=size)
+            parameters.motion(x, target=1, units=units, frame_size=size)  # type: ignore[arg-type]
             for units, size in (("feature", None), ("input", None), ("paper", (8, 8)))
         ]
         assert [m.readout.units for m in motions] == ["feature", "input", "paper"]

@@ -50,7 +50,7 @@ class ByDeepTaylor(TemporalParameters):
     """Channels by the relevance of a hidden layer."""
 
     @log_usage()
-    def attribute(self, inputs: Any, target: Any = None, *args: Any) -> Tensor:  # type: ignore[override]
+    def attribute(self, inputs: Any, target: Any = None, *args: Any) -> Tensor:
         return super().attribute(inputs, target, *args, method="deep_taylor")
 
 

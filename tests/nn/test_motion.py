@@ -199,7 +199,7 @@ def test_the_content_of_a_kernel_moves_as_it_reads(change: dict[str, float]) -> 
         mass = slices[b + 1] / slices[b + 1].sum()
         seen = (float((mass.sum(0) * axis).sum()), float((mass.sum(1) * axis).sum()))
         # repeated interpolation blurs, and moves a centre a little
-        assert seen == pytest.approx(expected, abs=0.05)
+        assert seen == pytest.approx(expected, abs=0.08)
     assert math.dist(seen, place) > 0.3
 
 
