@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_video import TemporalParameters
 from captum_video.nn import Conv3T, FreeConv3T
@@ -45,7 +45,9 @@ class TestRecovery:
         with torch.no_grad():
             free.transform.copy_(planted(channels=4).sampling())
         readout = TemporalParameters.fit(nn.Sequential(free)).read()
-        assert (readout["0"].explained - 1).abs().max() < 1e-8  # type: ignore[operator]
+        explained = readout["0"].explained
+        assert explained is not None
+        assert (explained - 1).abs().max() < 1e-8
         with torch.no_grad():
             free.transform.normal_()
         worse = TemporalParameters.fit(nn.Sequential(free)).read()["0"].explained
@@ -96,8 +98,9 @@ class TestReadout:
         net, x = seeded(C3DLike()), clip(2, 3, 6, 16, 16)
         parameters = TemporalParameters.fit(net, "features.3", starts=4, iterations=10)
         result = parameters.motion(x, target=1, units="input")
-        hidden: Tensor = net.features[:4](x).detach().requires_grad_()  # type: ignore[index]
-        scores = net.head(net.features[4:](hidden.clone()).amax((2, 3, 4)))  # type: ignore[index, operator]
+        assert isinstance(net, C3DLike)
+        hidden = net.features[:4](x).detach().requires_grad_()
+        scores = net.head(net.features[4:](hidden.clone()).amax((2, 3, 4)))
         (gradient,) = torch.autograd.grad(scores[:, 1].sum(), hidden)
         expected = gradient.mean((2, 3, 4)) * hidden.detach().sum((2, 3, 4))
         assert (result.relevance - expected).abs().max() <= 1e-12 * expected.abs().max()
@@ -117,11 +120,11 @@ class TestReadout:
 
 class TestBadInput:
     def test_weights_that_are_not_finite(self) -> None:
-        layer = nn.Sequential(nn.Conv3d(3, 4, 3))
+        conv = nn.Conv3d(3, 4, 3)
         with torch.no_grad():
-            layer[0].weight[1, 0, 0, 0, 0] = math.nan  # type: ignore[index]
+            conv.weight[1, 0, 0, 0, 0] = math.nan
         with pytest.raises(ValueError, match=r"layer '0': .*1 of .*4"):
-            TemporalParameters.fit(layer)
+            TemporalParameters.fit(nn.Sequential(conv))
 
     def test_nothing_to_fit(self) -> None:
         with pytest.raises(ValueError, match="the model has no Conv3d with more than one slice"):
