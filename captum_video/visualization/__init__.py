@@ -1,4 +1,4 @@
-"""Pictures of relevance: overlays and strips. Figures are plain objects; nothing is shown."""
+"""Pictures of relevance, of channels and of temporal parameters. Figures are plain objects."""
 
 from captum_video.visualization._colour import SIGNED, clip_map, robust_maximum, signed_colours
 from captum_video.visualization._overlay import overlay

@@ -1,0 +1,53 @@
+"""What plots of temporal parameters share: inks, words for units, quiet axes."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+INK, QUIET, LINE = "#222222", "#666666", "#bbbbbb"
+_UNITS = {"feature": "feature pixels", "input": "input pixels", "paper": "paper's pixels"}
+
+
+def unit_name(units: str) -> str:
+    """What a readout's translations are measured in, in words."""
+    return _UNITS.get(units, units)
+
+
+def symmetric_ticks(identity: float, reach: float) -> list[float]:
+    """Round distances from the identity on either side, as ticks of an axis.
+
+    Args:
+        identity: the axis's middle.
+        reach: how far the axis goes on either side.
+
+    Returns:
+        The ticks, the identity among them.
+    """
+    found = np.asarray(MaxNLocator(5, symmetric=True).tick_values(-reach, reach))
+    return [identity + float(tick) for tick in found if abs(tick) <= reach * (1 + 1e-9)]
+
+
+def centre_plane(axes: Axes, limit: float, y_axis: str) -> None:
+    """An axes of translations about the origin, equal in both directions.
+
+    Args:
+        axes: what to set up.
+        limit: how far it goes to either side.
+        y_axis: whether larger values are ``"down"`` on the screen, or up.
+    """
+    axes.set_xlim(-limit, limit)
+    axes.set_ylim(*((limit, -limit) if y_axis == "down" else (-limit, limit)))
+    axes.set_aspect("equal")
+    axes.set_xticks(symmetric_ticks(0, limit))
+    axes.set_yticks(symmetric_ticks(0, limit))
+
+
+def quiet_frame(axes: Axes) -> None:
+    """Small grey ticks, and lines to the left and below alone."""
+    axes.tick_params(which="both", labelsize=7.5, length=2, colors=QUIET)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set(linewidth=0.6, color=LINE)
