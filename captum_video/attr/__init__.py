@@ -2,6 +2,13 @@
 
 from captum_video.attr._decision_motion import DecisionMotion
 from captum_video.attr._temporal_readout import LayerReadout, TemporalReadout
+from captum_video.attr.activation_maximization import ActivationMaximization, Maximized
+from captum_video.attr.channel_explanation import (
+    ChannelExplanation,
+    ChannelSaliency,
+    channel_saliency,
+    explain_channel,
+)
 from captum_video.attr.deep_taylor import DeepTaylor
 from captum_video.attr.discriminative import (
     DiscriminativeRelevance,
@@ -15,17 +22,23 @@ from captum_video.attr.temporal_parameters import TemporalParameters
 from captum_video.attr.video_grad_cam import VideoGradCam
 
 __all__ = [
+    "ActivationMaximization",
     "AttendedFrames",
+    "ChannelExplanation",
+    "ChannelSaliency",
     "DecisionMotion",
     "DeepTaylor",
     "DiscriminativeRelevance",
     "FrameAttention",
     "FrozenFrames",
     "LayerReadout",
+    "Maximized",
     "RegressionGradCam",
     "RelevanceComponents",
     "SelectiveRelevance",
     "TemporalParameters",
     "TemporalReadout",
     "VideoGradCam",
+    "channel_saliency",
+    "explain_channel",
 ]

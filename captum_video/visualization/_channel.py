@@ -22,6 +22,7 @@ from captum_video.visualization._plots import (
     QUIET,
     centre_plane,
     quiet_frame,
+    stretched,
     symmetric_ticks,
     unit_name,
 )
@@ -229,7 +230,7 @@ def _draw_saliency(axes: Axes, item: Explained, outlier_perc: float) -> None:
         raise ValueError(
             f"peak_frame must be a frame from 0 to {length - 1} of the clip, got {item.peak_frame}"
         )
-    pictures = _stretched(item.clip, "clip")
+    pictures = stretched(item.clip, "clip")
     grey = pictures @ _LUMA if pictures.shape[3] == 3 else pictures.mean(3)
     frames = np.repeat(np.rint(255 * grey).astype(np.uint8)[..., None], 3, axis=3)
     magnitude = item.saliency.detach().abs().amax(0)
@@ -269,7 +270,7 @@ def _share(item: Explained) -> str:
 
 def _draw_maximised(axes: Axes, item: Explained, frames: list[int]) -> None:
     """Frames of the maximised clip side by side, with hairs of white between them."""
-    pictures = _stretched(item.maximised, "maximised")[frames]
+    pictures = stretched(item.maximised, "maximised")[frames]
     if pictures.shape[3] != 3:
         pictures = pictures.mean(3, keepdims=True).repeat(3, axis=3)
     width = pictures.shape[2]
@@ -281,20 +282,6 @@ def _draw_maximised(axes: Axes, item: Explained, frames: list[int]) -> None:
         side.set_visible(False)
     span = f"frames {frames[0]} to {frames[-1]}" if len(frames) > 1 else f"frame {frames[0]}"
     axes.set_xlabel(f"what activates it most, {span}", fontsize=8, color=QUIET, labelpad=4)
-
-
-def _stretched(clip: Tensor, name: str) -> np.ndarray:
-    """``(T, H, W, C)`` from 0 to 1: all but the outermost half percent of values at either end."""
-    values = clip.detach().cpu().double()
-    if values.dim() != 4 or not values.numel():
-        raise ValueError(f"{name} must be (C, T, H, W), got shape {tuple(values.shape)}")
-    if not bool(values.isfinite().all()):
-        raise ValueError(f"{name} holds values that are NaN or infinite; they must be finite")
-    array = values.permute(1, 2, 3, 0).numpy()
-    low, high = np.percentile(array, [0.5, 99.5])
-    if high <= low:
-        low, high = array.min(), array.max()
-    return np.clip((array - low) / (high - low), 0, 1) if high > low else np.full_like(array, 0.5)
 
 
 def _draw_course(axes: Axes, values: np.ndarray, name: str, identity: float, limit: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 INK, QUIET, LINE = "#222222", "#666666", "#bbbbbb"
 _UNITS = {"feature": "feature pixels", "input": "input pixels", "paper": "paper's pixels"}
@@ -51,3 +52,29 @@ def quiet_frame(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set(linewidth=0.6, color=LINE)
+
+
+def stretched(clip: Tensor, name: str) -> np.ndarray:
+    """A clip of any values as pictures, dark to bright.
+
+    Args:
+        clip: ``(C, T, H, W)``.
+        name: what messages call it.
+
+    Returns:
+        ``(T, H, W, C)`` from 0 to 1, where the outermost half percent of values at either end
+        saturates; 0.5 for a clip of one value.
+
+    Raises:
+        ValueError: for another shape or values that are not finite.
+    """
+    values = clip.detach().cpu().double()
+    if values.dim() != 4 or not values.numel():
+        raise ValueError(f"{name} must be (C, T, H, W), got shape {tuple(values.shape)}")
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"{name} holds values that are NaN or infinite; they must be finite")
+    array = values.permute(1, 2, 3, 0).numpy()
+    low, high = np.percentile(array, [0.5, 99.5])
+    if high <= low:
+        low, high = array.min(), array.max()
+    return np.clip((array - low) / (high - low), 0, 1) if high > low else np.full_like(array, 0.5)
