@@ -169,9 +169,13 @@ def draw(table: Sequence[Row]) -> Figure:
     tasks = list(dict.fromkeys(row.task for row in table))
     figure = Figure(figsize=(1.4 + 3.5 * len(tasks), 3.9), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(tasks), sharex=True, sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
         _panel(axes, TASKS[task].title, [row for row in table if row.task == task])
+    counts = sorted({row.clips for row in table})
+    panels[0].set_xscale("log")
+    panels[0].set_xticks(counts, [str(count) for count in counts])
+    panels[0].minorticks_off()
     panels[0].set_ylabel("right answers on fresh clips, %")
     panels[0].set_ylim(0, 100)
     panels[0].legend(loc="upper left", frameon=False)
@@ -203,9 +207,8 @@ def _panel(axes: Axes, title: str, table: Sequence[Row]) -> None:
         high = [m + h for m, h in zip(mean, half, strict=True)]
         axes.fill_between(counts, low, high, color=color, alpha=0.22, linewidth=0)
     axes.axhline(100 / CLASSES, color="0.35", linestyle=":", linewidth=1.2, label="chance")
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [str(count) for count in counts], rotation=45)
-    axes.minorticks_off()
+    axes.tick_params(axis="x", which="minor", bottom=False)
+    axes.tick_params(axis="x", labelrotation=45)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     axes.set_xlabel("training clips")
