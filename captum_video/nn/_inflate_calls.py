@@ -32,8 +32,8 @@ def inflate_calls(module: nn.Module, options: Options) -> nn.Module:
     """The module with its own 2D calls replaced.
 
     Args:
-        module: has a forward of its own; its children are not looked into.
-        options: see :func:`captum_video.nn.inflate`.
+        module: has a forward of its own; its children are still two-dimensional and stay so.
+        options: see :func:`captum_video.nn.inflate`; gets the layers that replace calls.
 
     Returns:
         The module itself if it calls no 2D function, else a ``GraphModule`` with the same children,
@@ -53,16 +53,25 @@ def inflate_calls(module: nn.Module, options: Options) -> nn.Module:
     ]
     if not calls:
         return module
+    call = next(filter(None, map(call_name, calls)), "a 2D function")
     layers: dict[bool, dict[str, nn.Module]] = {False: {}, True: {}}
     for training, graph in graphs.items():
         for node in list(graph.nodes):
             layer = layer_for(node, training, options)
             rewrite(node, module, layer, layers[training])
+    own = {*module._parameters, *module._buffers}
+    used = {str(n.target) for g in graphs.values() for n in g.nodes if n.op == "get_attr"}
+    if used - own:
+        raise NotInflatable(
+            f"it calls {call} in a forward that uses tensors which are "
+            "neither parameters nor buffers of its own: register them"
+        )
     if str(graphs[False]) != str(graphs[True]):
         raise NotInflatable(
-            f"it calls {call_name(calls[0])} in a forward that differs between training and "
+            f"it calls {call} in a forward that differs between training and "
             "evaluation: make the call a layer"
         )
+    options.layers.extend(layers[module.training].values())
     return _as_module(module, graphs[module.training], layers[module.training])
 
 
@@ -97,7 +106,11 @@ def inflate_wrapped_conv(layer: nn.Conv2d, options: Options) -> nn.Module:
     if not _is_own_conv(chain[-2], chain[-3], layer):
         raise NotInflatable(reason)
     conv = inflate_conv(layer, options)
-    return nn.Sequential(OrderedDict([*before.items(), ("conv", conv)])) if before else conv
+    if not before:
+        return conv
+    new = nn.Sequential(OrderedDict([*before.items(), ("conv", conv)]))
+    new.training = layer.training
+    return new
 
 
 def _is_own_conv(node: fx.Node, value: fx.Node, layer: nn.Conv2d) -> bool:

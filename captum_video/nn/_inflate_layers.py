@@ -38,6 +38,8 @@ class Options:
     temporal_stride: bool
     #: 3D kernels by the 2D kernel's id, so that tied weights stay tied (it is kept, for its id)
     kernels: dict[tuple[int, int], tuple[Tensor, Parameter]] = field(default_factory=dict)
+    #: layers that replaced calls and must not be inflated again
+    layers: list[nn.Module] = field(default_factory=list)
 
 
 def pair(value: Any) -> tuple[int, int]:

@@ -78,7 +78,9 @@ def needs_rewrite(node: fx.Node, module: nn.Module) -> bool:
         return any(isinstance(d, int) and d >= 2 for d in node.args[1:])
     if name == "unsqueeze":
         return _adds_width(node)
-    return name == "getitem" and (_reads_size(node) or _indexes_map(node))
+    if name == "getitem":
+        return _reads_size(node) or _indexes_map(node) or _crops(node)
+    return node.kwargs.get("dim") in (3, -3)
 
 
 def layer_for(node: fx.Node, training: bool, options: Options) -> nn.Module | None:
@@ -107,6 +109,7 @@ def layer_for(node: fx.Node, training: bool, options: Options) -> nn.Module | No
         if name == "dropout":
             return None
         raise NotInflatable("it calls dropout2d in evaluation mode too: make the call a layer")
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
     if given.pop("antialias", False):
         raise NotInflatable("it calls interpolate with antialias, which is for images alone")
     try:
@@ -183,7 +186,7 @@ def _why(name: str) -> str:
     if name.startswith("conv"):
         return "with weights that are not those of a layer: make it one"
     if name in ("getitem", "size"):
-        return "on a shape, to read the size of a frame"
+        return "to read the size of a frame or a part of it"
     return "in a way that holds for frames alone, not for clips"
 
 
@@ -258,6 +261,14 @@ def _reads_size(node: fx.Node) -> bool:
     return (shape or attribute) and (
         isinstance(index, slice) or (isinstance(index, int) and index >= 2)
     )
+
+
+def _crops(node: fx.Node) -> bool:
+    """Whether it takes a part of height or width, ``[:, :, 1:, 1:]``."""
+    index = node.args[1]
+    if not isinstance(index, tuple) or Ellipsis in index:
+        return False
+    return any(part != slice(None) for part in index[2:])
 
 
 def _indexes_map(node: fx.Node) -> bool:

@@ -110,42 +110,46 @@ def _inflated(
     """The module with its children inflated, or what replaces it."""
     if id(module) in done:
         return done[id(module)][1]
-    for child_name, child in module._modules.items():
-        if child is not None:
-            dotted = f"{name}.{child_name}" if name else child_name
-            module._modules[child_name] = _inflated(dotted, child, options, done)
+    if any(module is layer for layer in options.layers):
+        return module
     try:
-        new = _replacement(module, options)
+        # before its children change, whose weights it may use
+        new = inflate_calls(module, options) if _calls_itself(type(module)) else module
+        for child_name, child in new._modules.items():
+            if child is not None:
+                dotted = f"{name}.{child_name}" if name else child_name
+                new._modules[child_name] = _inflated(dotted, child, options, done)
+        if new is module:
+            new = _replacement(module, options)
     except NotInflatable as error:
         raise ValueError(f"inflate cannot handle {_called(name, module)}: {error}.") from error
     if new is not module:
-        if _has_hooks(module):
-            raise ValueError(
-                f"inflate cannot handle {_called(name, module)}: it has hooks, which would be lost; "
-                "remove them (weight and spectral norm, pruning) first."
-            )
-        new.train(module.training)
+        _refuse_hooks(name, module)
     # the old module is kept, as its id must not be given to another
     done[id(module)] = module, new
     return new
 
 
+def _calls_itself(kind: type[nn.Module]) -> bool:
+    """Whether a class has a forward of its own, and is not derived from a layer of torch."""
+    derived = any(known in LAYERS and known is not nn.LayerNorm for known in kind.__mro__)
+    return not derived and not kind.forward.__module__.startswith("torch.nn.")
+
+
 def _replacement(module: nn.Module, options: Options) -> nn.Module:
-    """What one module becomes, whose children have been inflated."""
+    """What a layer becomes, whose children have been inflated; what is no 2D layer stays."""
     kind = type(module)
     if kind in LAYERS:
-        return LAYERS[kind](module, options)
+        return LAYERS[kind](module, options).train(module.training)
     base = next((known for known in kind.__mro__ if known in LAYERS), None)
-    if base is not None and base is not nn.LayerNorm:
-        own = [k for k, v in _own_members(kind, base).items() if callable(v) and k not in _HARMLESS]
-        if base is nn.Conv2d and own == ["forward"]:
-            return inflate_wrapped_conv(module, options)  # type: ignore[arg-type]
-        if own:
-            raise NotInflatable(f"its class changes {own[0]} of {base.__name__}")
-        return LAYERS[base](module, options)
-    if kind.forward.__module__.startswith("torch.nn."):
+    if base is None or base is nn.LayerNorm:
         return module
-    return inflate_calls(module, options)
+    own = [k for k, v in _own_members(kind, base).items() if callable(v) and k not in _HARMLESS]
+    if isinstance(module, nn.Conv2d) and own == ["forward"]:
+        return inflate_wrapped_conv(module, options)
+    if own:
+        raise NotInflatable(f"its class changes {own[0]} of {base.__name__}")
+    return LAYERS[base](module, options).train(module.training)
 
 
 _HARMLESS = ("__init__", "__repr__", "extra_repr", "reset_parameters")
@@ -175,11 +179,17 @@ def _check(name: str, module: nn.Module) -> None:
             f"inflate cannot handle {_called(name, module)}: it has parametrizations; remove them "
             "with torch.nn.utils.parametrize.remove_parametrizations first."
         )
+    if isinstance(module, nn.Conv2d):
+        _refuse_hooks(name, module)  # before the copy, which weight norm's hook breaks
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, name) for name in names)
+def _refuse_hooks(name: str, module: nn.Module) -> None:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if any(getattr(module, kind) for kind in kinds):
+        raise ValueError(
+            f"inflate cannot handle {_called(name, module)}: it has hooks, which would be lost; "
+            "remove them (weight norm, spectral norm, pruning) first."
+        )
 
 
 def _called(name: str, module: nn.Module) -> str:
