@@ -165,15 +165,13 @@ def fitted(
     gradient = _gradient(residual, stacked, sampling, along_x, along_y)
     if not curvature:
         return Fit(loss, gradient, none)
-    root = _root(outer)
+    # its product with its own transpose is all that counts
+    root = first if first.shape[2] <= first.shape[1] else _root(outer)
     changes = _changes(stacked, root, sampling, along_x, along_y)
     # without what a change of the first slice undoes
     basis = torch.linalg.solve_triangular(factor, chain.mT, upper=False)
-    count, own = changes.shape[1], (basis.unsqueeze(1) @ changes).flatten(2)
-    changes = changes.flatten(2)
-    product = changes @ changes.mT - own @ own.mT
-    assert product.shape[1:] == (count, count)
-    return Fit(loss, gradient, product)
+    undone, changes = (basis.unsqueeze(1) @ changes).flatten(2), changes.flatten(2)
+    return Fit(loss, gradient, changes @ changes.mT - undone @ undone.mT)
 
 
 def _stacked(sampling: Tensor) -> Tensor:
@@ -205,11 +203,11 @@ def _gradient(
 def _changes(
     stacked: Tensor, root: Tensor, sampling: Sampling, along_x: Tensor, along_y: Tensor
 ) -> Tensor:
-    """What each number changes in the kernel, ``(B, steps * 4, D * P, P)``."""
+    """What each number changes, ``(B, steps * 4, D * P, n)``, for first slices ``(B, P, n)``."""
     batch, depth, taps, _ = stacked.shape
     slices = stacked[:, :-1] @ root.unsqueeze(1)
     fresh = sampling.combine(along_x @ slices, along_y @ slices)
-    out = stacked.new_zeros(batch, depth - 1, LINEAR, depth, taps, taps)
+    out = stacked.new_zeros(batch, depth - 1, LINEAR, depth, taps, root.shape[2])
     for step in range(depth - 1):
         change = fresh[:, step]
         out[:, step, :, step + 1] = change

@@ -45,7 +45,7 @@ def levenberg_marquardt(
         now = Fit(*(_where(better, one, other) for one, other in zip(new, now, strict=True)))
         losses[active] = now.loss
         damping = torch.where(better, damping / 5, damping * 4).clamp(min=1e-9)
-        settled = (better & (gain <= 1e-10 * now.loss + 1e-15)) | (damping > 1e6)
+        settled = (better & (gain <= 1e-8 * now.loss + 1e-15)) | (damping > 1e6)
         keep = ~settled
         active, damping = active[keep], damping[keep]
         now = Fit(*(part[keep] for part in now))
@@ -103,7 +103,7 @@ def bfgs(
         places[active], losses[active] = there, loss
         inverse = _updated(inverse, there - here, slope - gradient, eye)
         gradient = slope
-        keep = gain > 1e-13
+        keep = gain > 1e-8 * loss + 1e-14
         active, gradient, inverse = active[keep], gradient[keep], inverse[keep]
     return places, losses
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from captum_video.nn._chain import LINEAR, Sampling
 
 #: maps that are tried for each pair of slices
-MAPS = 2048
+MAPS = 4096
 #: how many of them take part in the starts
 BEST = 16
 #: numbers in the sampling matrices that are compared at a time
 BLOCK = 2**22
-#: how far the starts near the identity are from it, in each parameter
-NEAR = 0.3
+#: how far the starts near the identity are from it, in each parameter, and the maps halfway
+NEAR, HALFWAY = 0.3, 0.7
 
 
 def starting_places(
@@ -52,11 +52,13 @@ def starting_places(
 
 
 def _random_maps(count: int, generator: torch.Generator) -> Tensor:
-    """``(count, 4)``: half of them near the identity, half of them anywhere useful."""
-    near = NEAR * (2 * _uniform((4, count // 2), generator) - 1)
-    scale, rotation, x, y = 2 * _uniform((4, count - count // 2), generator) - 1
+    """``(count, 4)``: a quarter near the identity, a quarter halfway, the others all over."""
+    deviations = 2 * _uniform((4, count), generator) - 1
+    deviations[:, : count // 4] *= NEAR
+    deviations[:, count // 4 : count // 2] *= HALFWAY
+    scale, rotation, x, y = deviations[:, count // 2 :]
     wide = torch.stack([(1.1 * scale).exp() - 1, math.pi * rotation, 1.5 * x, 1.5 * y])
-    return torch.cat([_maps(near), _maps(wide)])
+    return _maps(torch.cat([deviations[:, : count // 2], wide], 1))
 
 
 def _maps(deviations: Tensor) -> Tensor:
@@ -85,9 +87,15 @@ def _matches(kernels: Tensor, maps: Tensor, size: tuple[int, int]) -> Tensor:
     """The numbers of the maps that take each slice nearest to the next, ``(B, steps, BEST)``."""
     before, after = kernels[:, :-1], kernels[:, 1:]
     crossed, own = (after @ before.mT).flatten(2), (before @ before.mT).flatten(2)
-    distances = []
-    for some in maps.split(max(1, BLOCK // own.shape[-1])):
-        matrix = Sampling(some, size).matrix
+    numbers = torch.arange(len(maps), device=maps.device)
+    nearest, found = own.new_empty(*own.shape[:2], 0), numbers.new_empty(*own.shape[:2], 0)
+    some = max(1, BLOCK // max(own.shape[-1], own.shape[0] * own.shape[1]))
+    for chosen in numbers.split(some):
+        matrix = Sampling(maps[chosen], size).matrix
         square = (matrix.mT @ matrix).flatten(1)
-        distances.append(own @ square.T - 2 * crossed @ matrix.flatten(1).T)
-    return torch.cat(distances, -1).topk(BEST, largest=False).indices
+        distances = own @ square.T - 2 * crossed @ matrix.flatten(1).T
+        nearest = torch.cat([nearest, distances], -1)
+        found = torch.cat([found, chosen.expand(*own.shape[:2], -1)], -1)
+        nearest, kept = nearest.topk(min(BEST, nearest.shape[-1]), largest=False)
+        found = found.gather(-1, kept)
+    return found

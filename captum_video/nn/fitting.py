@@ -14,11 +14,13 @@ from captum_video.nn._starts import starting_places
 from captum_video.nn.sampling import affine_maps, sampling_matrices, stacked_slices
 
 #: numbers in the derivatives that are held at a time
-BLOCK = 2**22
+BLOCK = 2**23
 #: iterations of all starts; then the best of them go on
 TRIED = 8
 #: how many starts go on, and how many of these are refined along the kinks
 KEPT, REFINED = 6, 2
+#: how far the best is moved, at random, before it is refined again
+HOPS = (0.1, 0.03, 0.01, 0.001)
 #: shares of the energy that count as equal; the least transformation wins
 TIE = 1e-12
 #: below this, a translation divided by it could not be told
@@ -71,9 +73,10 @@ def fit_affine_chain(
     Given :math:`\theta` the best first slice is linear least squares, so only :math:`\theta` is
     searched (variable projection): Levenberg-Marquardt from the identity, from the maps that match
     neighbouring slices best, and from random ones near the identity; then BFGS along the kinks of
-    bilinear sampling. All in float64, all channels and starts at once. A channel's result does not
-    depend on the other channels, nor is the global random state touched. The best of many local
-    optima is found, not proven to be the global one.
+    bilinear sampling. All in float64, all channels and starts at once. A channel's result depends on
+    the other channels by rounding only (which may tip the choice between close optima), and the
+    global random state is not touched. The best of many local optima is found, not proven to be the
+    global one.
 
     What the kernel does not tell is left near the identity: a step's turn when the slice looks the
     same from all sides, what an axis with a single tap cannot show, every parameter of a kernel of
@@ -99,16 +102,18 @@ def fit_affine_chain(
     _check(kernels, starts, iterations)
     channels, _, depth, height, width = kernels.shape
     device = torch.device("cpu") if kernels.device.type == "mps" else kernels.device
-    taps, numbers = height * width, (depth - 1) * LINEAR
-    block = max(1, BLOCK // (starts * numbers * depth * taps * taps))
-    places = torch.empty(channels, numbers, dtype=torch.float64, device=device)
-    bar = tqdm(total=channels, desc="kernels", disable=not show_progress, leave=False)
-    with bar:
-        for begin in range(0, channels, block):
-            some = kernels[begin : begin + block].detach().to(device, torch.float64)
-            places[begin : begin + block] = _search(some, starts, iterations, seed)
+    prepared = _prepared(kernels.detach().to(device, torch.float64))
+    generator = torch.Generator().manual_seed(seed)
+    begin = starting_places(prepared, (height, width), starts, generator)
+    hops = torch.randn(len(HOPS), 1, begin.shape[2], generator=generator, dtype=torch.float64)
+    hops = hops.to(device) * begin.new_tensor(HOPS)[:, None, None]
+    block = max(1, BLOCK // (starts * begin.shape[2] * depth * (height * width) ** 2))
+    found = []
+    with tqdm(total=channels, desc="kernels", disable=not show_progress, leave=False) as bar:
+        for some, places in zip(prepared.split(block), begin.split(block), strict=True):
+            found.append(_search(some, (height, width), places, hops, iterations))
             bar.update(len(some))
-    return _result(kernels.detach(), places.unflatten(1, (depth - 1, LINEAR)))
+    return _result(kernels.detach(), torch.cat(found).unflatten(1, (depth - 1, LINEAR)))
 
 
 def _check(kernels: Tensor, starts: int, iterations: int) -> None:
@@ -138,34 +143,49 @@ def _check(kernels: Tensor, starts: int, iterations: int) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _search(kernels: Tensor, starts: int, iterations: int, seed: int) -> Tensor:
-    """The best places of some channels, ``(C, steps * 4)``; ``kernels`` are in float64."""
-    size = (kernels.shape[3], kernels.shape[4])
-    kernels = _prepared(kernels)
-    channels = torch.arange(len(kernels), device=kernels.device)
-
-    def descended(places: Tensor, steps: int, *, kinks: bool = False) -> tuple[Tensor, Tensor]:
-        owners = channels.repeat_interleave(places.shape[1])
-
-        def objective(some: Tensor, numbers: Tensor) -> Fit:
-            own = kernels[owners[numbers]]
-            return fitted(some, own, size, slopes=True, curvature=not kinks)
-
-        descent = bfgs if kinks else levenberg_marquardt
-        found, losses = descent(objective, places.flatten(0, 1), steps)
-        return found.view_as(places), losses.view(places.shape[:2])
-
-    begin = starting_places(kernels, size, starts, torch.Generator().manual_seed(seed))
+def _search(
+    kernels: Tensor, size: tuple[int, int], begin: Tensor, hops: Tensor, iterations: int
+) -> Tensor:
+    """The best places of some prepared kernels, ``(C, steps * 4)``; the first start is the identity."""
     identity = begin[:, :1]
-    places, losses = descended(begin, min(TRIED, iterations))
+    places, losses = _descended(kernels, size, begin, min(TRIED, iterations))
     if iterations > TRIED:
-        places, losses = descended(_best(places, losses, KEPT), iterations - TRIED)
-    places, losses = descended(_best(places, losses, REFINED), iterations, kinks=True)
+        places = _best(places, losses, KEPT)
+        places, losses = _descended(kernels, size, places, iterations - TRIED)
+    places = _best(places, losses, REFINED)
+    places, losses = _descended(kernels, size, places, iterations, kinks=True)
+    for hop in hops:
+        moved, left = _best(places, losses, 1), losses.amin(1) > TIE
+        lower = losses.amin(1, keepdim=True)
+        moved[left], lower[left] = _descended(
+            kernels[left], size, moved[left] + hop, iterations, kinks=True
+        )
+        places, losses = torch.cat([places, moved], 1), torch.cat([losses, lower], 1)
     plain = fitted(identity[:, 0], kernels, size, slopes=False).loss
     places, losses = torch.cat([identity, places], 1), torch.cat([plain[:, None], losses], 1)
     effort = (places - identity).square().sum(-1)
     tied = losses <= losses.amin(1, keepdim=True) + TIE
-    return places[channels, torch.where(tied, effort, torch.inf).argmin(1)]
+    return _best(places, torch.where(tied, effort, torch.inf), 1)[:, 0]
+
+
+def _descended(
+    kernels: Tensor,
+    size: tuple[int, int],
+    places: Tensor,
+    iterations: int,
+    *,
+    kinks: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Where each of the places ``(C, n, steps * 4)`` leads, and the losses there."""
+    owners = torch.arange(len(kernels), device=kernels.device).repeat_interleave(places.shape[1])
+
+    def objective(some: Tensor, numbers: Tensor) -> Fit:
+        own = kernels[owners[numbers]]
+        return fitted(some, own, size, slopes=True, curvature=not kinks)
+
+    descent = bfgs if kinks else levenberg_marquardt
+    found, losses = descent(objective, places.flatten(0, 1), iterations)
+    return found.view_as(places), losses.view(places.shape[:2])
 
 
 def _prepared(kernels: Tensor) -> Tensor:
