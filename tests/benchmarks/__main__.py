@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("speed", "grad_cam", "memory", "ground_truth", "odometry", "attention")
+NAMES = ("speed", "grad_cam", "memory", "ground_truth", "odometry", "attention", "fit", "conv3t")
 
 
 def main(names: list[str]) -> int:
