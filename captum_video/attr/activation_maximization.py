@@ -200,7 +200,7 @@ class ActivationMaximization:
             UserWarning: if the activation of a channel never changed.
         """
         settings = _Settings(
-            steps, lr, reduce, tuple(jitter), blur, blur_every,  # type: ignore[arg-type]
+            steps, lr, reduce, jitter, blur, blur_every,
             l2, total_variation, temporal_variation, seed,
         )  # fmt: skip
         check_choice("parameterization", parameterization, ("fourier", "pixels"))
@@ -249,8 +249,8 @@ class ActivationMaximization:
         reduce: Reduce,
     ) -> Tensor:
         """The activation of each clip's own channel, ``(K,)``."""
-        value = reduced(activations(clips, extra), reduce)
-        own = value[torch.arange(len(channels)), channels]
+        every = activations(clips, extra)
+        own = reduced(every[torch.arange(len(channels)), channels].unsqueeze(1), reduce)[:, 0]
         bad = [channels[k] for k in (~own.detach().isfinite()).nonzero().flatten().tolist()]
         if bad:
             raise ValueError(

@@ -128,9 +128,9 @@ def channel_saliency(
     with channels.following(inputs, placed) as activations:
 
         def forward(clips: Tensor) -> Tensor:
-            own = activations(clips, extra)
-            found[:] = [own[:, number : number + 1].detach()]
-            return reduced(own, reduce)[:, number]
+            own = activations(clips, extra)[:, number : number + 1]
+            found[:] = [own.detach()]
+            return reduced(own, reduce)[:, 0]
 
         leaf = inputs.detach().clone().requires_grad_()
         method = Saliency(forward)
