@@ -116,6 +116,7 @@ def channel_figure(
     for item, frames, track, row in zip(items, strips, tracks, axes, strict=True):
         _draw_saliency(row[0], item, outlier_perc)
         _draw_maximised(row[1], item, frames)
+        _draw_title(row[0], item, row[1].bbox.x1 - row[0].bbox.x0)
         if track is None:
             _draw_note(row[2:], item.note)
             continue
@@ -246,10 +247,18 @@ def _draw_saliency(axes: Axes, item: Explained, outlier_perc: float) -> None:
     axes.imshow(frames[item.peak_frame], interpolation="nearest")
     _plain(axes)
     axes.set_xlabel(f"saliency, frame {item.peak_frame}", fontsize=8, color=QUIET, labelpad=4)
-    share = "" if item.motion is None else _share(item)
-    axes.set_title(
-        f"{item.layer}, channel {item.channel}{share}", fontsize=10, color=INK, loc="left", pad=8
-    )
+
+
+def _draw_title(axes: Axes, item: Explained, width: float) -> None:
+    """Which channel this is, in at most that many dots."""
+    words = f"{item.layer}, channel {item.channel}"
+    if item.motion is not None and item.motion.explained is not None:
+        share = float(item.motion.explained[item.channel])
+        words += f": fit, explains {100 * share:.0f} % of the kernel"
+    text = axes.set_title(words, fontsize=10, color=INK, loc="left", pad=8)
+    needed = text.get_window_extent().width
+    if needed > width:
+        text.set_fontsize(10 * width / needed)
 
 
 def _draw_box(axes: Axes, seen: np.ndarray) -> None:
@@ -259,13 +268,6 @@ def _draw_box(axes: Axes, seen: np.ndarray) -> None:
         corner = columns[0] - 0.5, rows[0] - 0.5
         size = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
         axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="#d0211c", linewidth=0.9))
-
-
-def _share(item: Explained) -> str:
-    """How much of the kernel a fit explains."""
-    if item.motion.explained is None:
-        return ""
-    return f": fit, explains {100 * float(item.motion.explained[item.channel]):.0f} % of the kernel"
 
 
 def _draw_maximised(axes: Axes, item: Explained, frames: list[int]) -> None:
