@@ -211,12 +211,14 @@ def _build(
 
 def _resnet(conv: ConvKind, classes: Any, pretrained: bool, options: dict[str, Any]) -> Any:
     net = resnet18(_count(classes), pretrained)
-    return _build(f"resnet18_{conv}", net, conv, "net.layer4", classes, **options)
+    # the deepest layers in which 16 and 30 frames are more than one time step
+    layer = "net.layer2" if classes is None else "net.layer3"
+    return _build(f"resnet18_{conv}", net, conv, layer, classes, **options)
 
 
 def _googlenet(conv: ConvKind, classes: Any, pretrained: bool, options: dict[str, Any]) -> Any:
     net = googlenet(_count(classes), pretrained)
-    return _build(f"googlenet_{conv}", net, conv, "net.inception5b", classes, **options)
+    return _build(f"googlenet_{conv}", net, conv, "net.inception3b", classes, **options)
 
 
 def _count(classes: int | Sequence[str] | None) -> int:

@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 import models
+from captum_video import VideoGradCam
 from captum_video.nn import Conv3T
 from models import inflated
 from models.data import moving_digits
@@ -64,6 +65,17 @@ def test_nets_tell_the_moving_digits_by_default(name: str) -> None:
     assert not heads & trained
     assert bool(heads) == name.startswith("googlenet")
     assert isinstance(model.get_submodule(info.layer), nn.Module)
+
+
+@pytest.mark.parametrize("name", ["resnet18_3t", "googlenet_3d"])
+@pytest.mark.parametrize("classes", [None, 3])
+def test_the_layer_for_grad_cam_still_has_time(name: str, classes: int | None) -> None:
+    torch.manual_seed(0)
+    model = models.build(name, classes=classes).eval()
+    clip = torch.rand(1, 3, model.info.frames, 64, 64)
+    maps = VideoGradCam(model, model.info.layer).attribute(clip, target=1)  # without a warning
+    assert maps.shape == (1, 1, model.info.frames, 64, 64)
+    assert (maps[:, :, 0] != maps[:, :, -1]).any()
 
 
 def test_facts_follow_the_classes() -> None:
