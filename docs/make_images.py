@@ -14,16 +14,20 @@ import models
 from captum_video import (
     DiscriminativeRelevance,
     FrameAttention,
+    TemporalParameters,
     VideoGradCam,
     normalized_range,
 )
-from captum_video.visualization import relevance_strip
+from captum_video.attr import explain_channel
+from captum_video.visualization import channel_figure, relevance_strip
 from models import demo
 from models.data.events import Events
 from models.data.moving_digits import MovingDigits
+from models.data.video_mnist import VideoMNIST
 
 IMAGES = Path(__file__).parent / "images"
 NUMBER = 1  # of the clip: a digit that moves to the left
+TURNING = 17  # of a clip whose digit turns clockwise
 EVENT = 2  # of the clip in which a digit shows for a few frames
 
 
@@ -76,6 +80,18 @@ def event(folder: Path) -> None:
     save_small(folder / "event.png", IMAGES / "grad-cam.png")
 
 
+def channel(folder: Path) -> None:
+    """Two channels of a 3TConv: saliency, activation maximisation, temporal parameters."""
+    model: Any = models.load("lenet5_3t")
+    sample = VideoMNIST(TURNING + 1, seed=20_000, split="validation", decoupled=True)[TURNING]
+    x: Tensor = model.info.normalize(sample.clip)[None]
+    found = TemporalParameters(model, "conv2").motion(x, target="predicted", top=2)
+    shown = [explain_channel(model, "conv2", x, int(c)) for c in found.channels[0]]
+    figure, _ = channel_figure(shown)
+    figure.savefig(folder / "channel.png", dpi=110)
+    save_small(folder / "channel.png", IMAGES / "channel.png")
+
+
 def real_clip(folder: Path) -> None:
     """The strip that the demo writes."""
     status = demo.main(["--output", str(folder / "demo")])
@@ -90,4 +106,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         moving_digit(Path(scratch))
         event(Path(scratch))
+        channel(Path(scratch))
         real_clip(Path(scratch))

@@ -141,6 +141,18 @@ class TestExact:
         assert torch.equal(self.step(0, 0, 0, 0), torch.full((3, 3), 5.0, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3, 4)])
+def test_maps_of_any_shape(shape: tuple[int, ...]) -> None:
+    quarter = math.pi / 2
+    maps = affine_maps(*(torch.full(shape, v) for v in (2.0, quarter, 0.5, 0.25)))
+    assert maps.shape == (*shape, 2, 3)
+    # two times the quarter turn of (x + 1/2, y + 1/4)
+    expected = torch.tensor([[0.0, -2.0, -0.5], [2.0, 0.0, 1.0]])
+    assert torch.allclose(maps, expected.expand_as(maps), atol=1e-6)
+    matrices = sampling_matrices(maps, (3, 2))
+    assert matrices.shape == (*shape, 6, 6)
+
+
 def test_each_slice_is_sampled_from_the_one_before() -> None:
     first, *parameters = drawn((5, 5), 0.3, seed=7)
     kernel = built(first, *parameters)
