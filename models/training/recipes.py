@@ -85,8 +85,9 @@ _VIDEO_MNIST_NOTE = (
     "whatever digit it is."
 )
 
-# The temporal parameters have few steps to leave the identity: at five times the learning rate the net
-# is right sooner. The paper's far lower rates are for fine-tuning.
+# Five times the learning rate takes the temporal parameters well away from the identity, and in short
+# trials of one seed the net was right sooner (96 % against 86 % of motions after 200 steps). Paper 1
+# asks for a lower rate; its nets are deeper and have many more steps.
 _LENET5 = Recipe(
     data=partial(VideoMNIST, decoupled=True, digits="sklearn"),
     data_note=_VIDEO_MNIST_NOTE,
