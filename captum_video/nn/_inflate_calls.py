@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import itertools
 import re
@@ -15,7 +16,7 @@ import torch
 from torch import fx, nn
 
 from captum_video.nn._inflate_layers import NotInflatable, Options, inflate_conv
-from captum_video.nn._inflate_nodes import call_name, layer_for, needs_rewrite, rewrite
+from captum_video.nn._inflate_nodes import REDUCTIONS, call_name, layer_for, needs_rewrite, rewrite
 
 
 class _OwnCalls(fx.Tracer):
@@ -157,7 +158,7 @@ def _search_untraced(module: nn.Module, error: Exception) -> None:
     except Exception:  # whatever the module's own code raises
         forward = inspect.unwrap(type(module).forward)
         names = _names(forward, type(module), set()) if isinstance(forward, FunctionType) else ()
-        pattern = re.compile(r"[a-z_]+2d|interpolate|pixel_shuffle|pixel_unshuffle|grid_sample")
+        pattern = re.compile(r"[a-z_ ]+2d|interpolate|pixel_shuffle|pixel_unshuffle|grid_sample")
         children = dict(module.named_children())
         found = next((n for n in names if pattern.fullmatch(n) and n not in children), None)
     if found is not None:
@@ -168,15 +169,32 @@ def _search_untraced(module: nn.Module, error: Exception) -> None:
 
 
 def _names(function: FunctionType, owner: type, seen: set[CodeType]) -> Iterator[str]:
-    """The names that a function uses, and those in its class's methods and its module's functions."""
+    """The names that a function uses, also in its class's methods and its module's functions.
+
+    Reductions only beside a constant that names height and width.
+    """
     if function.__code__ in seen or function.__module__.startswith("torch."):
         return
     seen.add(function.__code__)
+    spatial = _has_spatial_axes(function.__code__)
     for name in function.__code__.co_names:
-        yield name
+        if name not in REDUCTIONS:
+            yield name
+        elif spatial:
+            yield f"{name} over 2d"
         for place in (getattr(owner, name, None), function.__globals__.get(name)):
             if isinstance(place, FunctionType):
                 yield from _names(place, owner, seen)
+
+
+def _has_spatial_axes(code: CodeType) -> bool:
+    """Whether code holds a tuple or list of the axes of height and width."""
+    pairs = [const for const in code.co_consts if isinstance(const, tuple) and len(const) == 2]
+    steps = list(dis.get_instructions(code))
+    for one, two, last in zip(steps, steps[1:], steps[2:], strict=False):
+        if last.opname == "BUILD_LIST" and last.arg == 2:
+            pairs.append((one.argval, two.argval))
+    return any(pair in ((2, 3), (3, 2), (-2, -1), (-1, -2)) for pair in pairs)
 
 
 def _as_module(module: nn.Module, graph: fx.Graph, layers: dict[str, nn.Module]) -> nn.Module:

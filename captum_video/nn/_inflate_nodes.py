@@ -35,7 +35,7 @@ _PADS: dict[str, Callable[..., nn.Module]] = {
     "circular": nn.CircularPad2d,
 }
 _REFUSED = ("pixel_shuffle", "pixel_unshuffle", "unfold", "fold", "grid_sample", "affine_grid")
-_REDUCTIONS = ("mean", "sum", "amax", "amin", "std", "var", "logsumexp")
+REDUCTIONS = ("mean", "sum", "amax", "amin", "std", "var", "logsumexp")
 #: channels last and back
 _PERMUTATIONS = {(0, 2, 3, 1): (0, 2, 3, 4, 1), (0, 3, 1, 2): (0, 4, 1, 2, 3)}
 
@@ -67,7 +67,7 @@ def needs_rewrite(node: fx.Node, module: nn.Module) -> bool:
         return True
     if name in ("view", "reshape", "expand", "repeat", "permute"):
         return len(_sizes(node)) >= 4
-    if name in _REDUCTIONS:
+    if name in REDUCTIONS:
         return _names_width(_dims(node))
     if name in ("transpose", "swapaxes"):
         return _names_width(tuple(d for d in node.args[1:] if isinstance(d, int)))
@@ -167,7 +167,7 @@ def _more_dimensions(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]] | 
         return (node.args[0], (*sizes, 1)), {}
     if name == "permute" and sizes in _PERMUTATIONS:
         return (node.args[0], _PERMUTATIONS[sizes]), {}
-    if name in _REDUCTIONS:
+    if name in REDUCTIONS:
         dims = _dims(node)
         if {2, 3} <= set(dims):
             dims = (*dims, 4)

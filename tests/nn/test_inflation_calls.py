@@ -170,7 +170,7 @@ class Untraceable(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return helped(x) if x.sum() > 0 else self.conv(x)
+        return helped(x) if x.max() > 0 else self.conv(x)
 
 
 def helped(x: Tensor) -> Tensor:
@@ -181,9 +181,25 @@ def test_an_untraceable_forward_is_searched_for_names() -> None:
     with pytest.raises(ValueError, match=r"it calls avg_pool2d in a forward that torch.fx cannot"):
         inflate(nn.Sequential(Untraceable()))
 
+    class Averaged(Untraceable):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x).mean([-2, -1]) if x.max() > 0 else x
+
+    with pytest.raises(
+        ValueError, match=r"it calls mean over 2d in a forward that torch.fx cannot"
+    ):
+        inflate(Averaged())
+
+    class Summed(Untraceable):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sum(self.conv(x), dim=(3, 2)) if x.max() > 0 else x
+
+    with pytest.raises(ValueError, match=r"it calls sum over 2d in a forward that torch.fx cannot"):
+        inflate(Summed())
+
     class Harmless(Untraceable):
         def forward(self, x: Tensor) -> Tensor:
-            return x if x.sum() > 0 else self.conv(x)
+            return x.mean(1, keepdim=True) if x.max() > 0 else self.conv(x)
 
     assert type(inflate(Harmless())) is Harmless
 
