@@ -58,6 +58,7 @@ class ChannelExplanation:
         activation: what was differentiated.
         peak_frame: the frame at which the channel was most active.
         maximised: ``(C, T, H, W)``, the clip that activates the channel most.
+        maximised_frame: the frame of that clip at which the channel is most active.
         objective: ``(steps + 1,)``, the activation on the way there.
         motion: the layer's temporal parameters, of all channels; None if it has none.
         note: why there is no motion; empty if there is.
@@ -70,6 +71,7 @@ class ChannelExplanation:
     activation: float
     peak_frame: int
     maximised: Tensor
+    maximised_frame: int
     objective: Tensor
     motion: LayerReadout | None
     note: str = ""
@@ -176,7 +178,8 @@ def explain_channel(
             :meth:`captum_video.TemporalParameters.read` gives them. None reads those of a
             ``Conv3T``; for a ``Conv3d``, :meth:`captum_video.TemporalParameters.fit` finds some.
         additional_forward_args: further arguments of the model.
-        reduce: what saliency differentiates, ``"max"`` or ``"mean"``.
+        reduce: the channel's activation, at its most active place (``"max"``) or the ``"mean"``
+            over all: what saliency differentiates and what is maximised.
         frames_per_clip: as for :class:`captum_video.VideoGradCam`.
         reshape_transform: likewise.
         options: further options of :meth:`ActivationMaximization.maximize`, such as ``steps``,
@@ -206,8 +209,13 @@ def explain_channel(
     )  # fmt: skip
     readout, note = _motion_of(channels, motion, channel)
     maximised = ActivationMaximization(model, layer, **layout).maximize(
-        channel, tuple(inputs.shape[1:]), additional_forward_args=additional_forward_args,
+        channel, tuple(inputs.shape[1:]), reduce=reduce,
+        additional_forward_args=additional_forward_args,
         dtype=inputs.dtype, device=inputs.device, **options,
+    )  # fmt: skip
+    reached = channel_saliency(
+        model, layer, maximised.clips.unsqueeze(0), channel, reduce=reduce,
+        additional_forward_args=additional_forward_args, **layout,
     )  # fmt: skip
     return ChannelExplanation(
         layer=channels.name,
@@ -217,6 +225,7 @@ def explain_channel(
         activation=float(found.activation[0]),
         peak_frame=int(found.peak_frame[0]),
         maximised=maximised.clips,
+        maximised_frame=int(reached.peak_frame[0]),
         objective=maximised.objective,
         motion=readout,
         note=note,

@@ -21,6 +21,7 @@ from captum_video.visualization._plots import (
     LINE,
     QUIET,
     centre_plane,
+    picture_frame,
     quiet_frame,
     stretched,
     symmetric_ticks,
@@ -49,6 +50,8 @@ class Explained(Protocol):
     def peak_frame(self) -> int: ...
     @property
     def maximised(self) -> Tensor: ...
+    @property
+    def maximised_frame(self) -> int: ...
     @property
     def motion(self) -> Any: ...
     @property
@@ -83,7 +86,8 @@ def channel_figure(
         explanations: from :func:`captum_video.attr.explain_channel`.
         columns: how many channels stand side by side; None for up to two.
         maximised_frames: which frames of the maximised clip to show; None for as many as the
-            kernel has slices (three without motion, at most four), around the clip's middle.
+            kernel has slices (three without motion, at most four), around its most active one; as
+            far apart as slices are if the motion is read in ``units="input"``.
         outlier_perc: percentage of saliency that may saturate, see
             :func:`~captum_video.visualization.robust_maximum`.
 
@@ -182,8 +186,12 @@ def _strip(item: Explained, wanted: Sequence[int] | None) -> list[int]:
         return frames
     slices = 3 if item.motion is None else item.motion.step.scale.shape[0] + 1
     count = min(slices, length, 4)
-    first = (length - count) // 2
-    return list(range(first, first + count))
+    apart = 1
+    if item.motion is not None and item.motion.units == "input" and count > 1:
+        apart = min(max(round(item.motion.frames_per_step), 1), (length - 1) // (count - 1))
+    span = (count - 1) * apart + 1
+    first = min(max(item.maximised_frame - span // 2, 0), length - span)
+    return list(range(first, first + span, apart))
 
 
 def _layout(
@@ -245,7 +253,7 @@ def _draw_saliency(axes: Axes, item: Explained, outlier_perc: float) -> None:
         frames = overlay(frames, magnitude, outlier_perc=outlier_perc)
         _draw_box(axes, magnitude[item.peak_frame].cpu().numpy() > 0)
     axes.imshow(frames[item.peak_frame], interpolation="nearest")
-    _plain(axes)
+    picture_frame(axes)
     axes.set_xlabel(f"saliency, frame {item.peak_frame}", fontsize=8, color=QUIET, labelpad=4)
 
 
@@ -279,11 +287,11 @@ def _draw_maximised(axes: Axes, item: Explained, frames: list[int]) -> None:
     hair = np.ones((pictures.shape[1], max(1, width // 40), 3))
     parts = [piece for picture in pictures for piece in (hair, picture)][1:]
     axes.imshow(np.concatenate(parts, axis=1), interpolation="nearest")
-    _plain(axes)
+    picture_frame(axes)
     for side in axes.spines.values():
         side.set_visible(False)
-    span = f"frames {frames[0]} to {frames[-1]}" if len(frames) > 1 else f"frame {frames[0]}"
-    axes.set_xlabel(f"what activates it most, {span}", fontsize=8, color=QUIET, labelpad=4)
+    numbers = f"frame{'s' * (len(frames) > 1)} {', '.join(map(str, frames))}"
+    axes.set_xlabel(f"what activates it most, {numbers}", fontsize=8, color=QUIET, labelpad=4)
 
 
 def _draw_course(axes: Axes, values: np.ndarray, name: str, identity: float, limit: float) -> None:
@@ -339,10 +347,3 @@ def _draw_note(axes: Sequence[Axes], note: str) -> None:
 
 def _colours(count: int) -> list[str]:
     return [to_hex(_PATH(k / max(count - 1, 1))) for k in range(count)]
-
-
-def _plain(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(linewidth=0.5, color=LINE)

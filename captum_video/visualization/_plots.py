@@ -45,6 +45,14 @@ def centre_plane(axes: Axes, limit: float, y_axis: str) -> None:
     axes.set_yticks(symmetric_ticks(0, limit))
 
 
+def picture_frame(axes: Axes) -> None:
+    """A thin grey frame around a picture, without ticks."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(linewidth=0.5, color=LINE)
+
+
 def quiet_frame(axes: Axes) -> None:
     """Small grey ticks, and lines to the left and below alone."""
     axes.tick_params(which="both", labelsize=7.5, length=2, colors=QUIET)

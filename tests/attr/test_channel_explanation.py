@@ -217,8 +217,10 @@ class TestExplanation:
         found = explain_channel(model, "2", x, 3, steps=5, seed=7, rms=0.5)
         saliency = channel_saliency(model, "2", x, 3)
         best = ActivationMaximization(model, "2").maximize(
-            3, (3, 6, 9, 8), steps=5, seed=7, rms=0.5
+            3, (3, 6, 9, 8), reduce="max", steps=5, seed=7, rms=0.5
         )
+        with torch.no_grad():
+            there = model(best.clips[None])[0, 3].flatten(1).amax(1).argmax()
         assert (found.layer, found.channel, found.note) == ("2", 3, "")
         assert torch.equal(found.clip, x[0])
         assert torch.equal(found.saliency, saliency.saliency[0])
@@ -226,6 +228,7 @@ class TestExplanation:
         assert found.peak_frame == saliency.peak_frame.item()
         assert torch.equal(found.maximised, best.clips)
         assert torch.equal(found.objective, best.objective)
+        assert found.maximised_frame == there
         expected = TemporalParameters(model, "2").read()["2"]
         assert found.motion is not None
         assert_same(vars(expected.cumulative), vars(found.motion.cumulative))

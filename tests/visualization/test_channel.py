@@ -34,6 +34,7 @@ def explanation(**changes: Any) -> Any:
         "saliency": clip(*SHAPE, seed=1) - 0.5,
         "peak_frame": 4,
         "maximised": clip(*SHAPE, seed=2),
+        "maximised_frame": 2,
         "motion": readout(total),
         "note": "",
     }
@@ -71,7 +72,7 @@ def test_a_box_marks_a_small_part() -> None:
 def test_the_maximised_clip_shows_as_many_frames_as_the_kernel_has_slices() -> None:
     item = explanation()
     _, axes = channel_figure(item)
-    assert axes[0, 1].get_xlabel() == "what activates it most, frames 1 to 3"
+    assert axes[0, 1].get_xlabel() == "what activates it most, frames 1, 2, 3"
     picture = np.asarray(axes[0, 1].images[0].get_array())
     assert picture.shape == (8, 3 * 10 + 2, 3)
     low, high = np.percentile(item.maximised.numpy(), [0.5, 99.5])
@@ -79,6 +80,13 @@ def test_the_maximised_clip_shows_as_many_frames_as_the_kernel_has_slices() -> N
     for k in range(3):
         assert np.allclose(picture[:, 11 * k : 11 * k + 10], shown[1 + k])
     assert (picture[:, [10, 21]] == 1).all()
+    for frame, words in ((0, "0, 1, 2"), (3, "2, 3, 4"), (5, "3, 4, 5")):
+        _, axes = channel_figure(explanation(maximised_frame=frame))
+        assert axes[0, 1].get_xlabel() == f"what activates it most, frames {words}"
+    for step, words in ((2.0, "1, 3, 5"), (9.0, "1, 3, 5"), (1.0, "2, 3, 4")):
+        own = readout(item.motion.step, units="input", frames_per_step=step)
+        _, axes = channel_figure(explanation(maximised_frame=3, motion=own))
+        assert axes[0, 1].get_xlabel() == f"what activates it most, frames {words}"
     _, axes = channel_figure(item, maximised_frames=[5])
     assert np.allclose(axes[0, 1].images[0].get_array(), shown[5])
     assert axes[0, 1].get_xlabel() == "what activates it most, frame 5"
@@ -146,7 +154,7 @@ def test_without_motion_it_says_why() -> None:
     figure, axes = channel_figure(explanation(motion=None, note="a Conv3d has none"))
     assert [text.get_text() for text in axes[0, 2].texts] == ["a Conv3d has none"]
     assert not any(axis.axison for axis in axes[0, 2:])
-    assert axes[0, 1].get_xlabel() == "what activates it most, frames 1 to 3"
+    assert axes[0, 1].get_xlabel() == "what activates it most, frames 1, 2, 3"
     whole, _ = channel_figure(explanation())
     assert figure.get_figheight() < whole.get_figheight()
 
@@ -175,6 +183,7 @@ def test_everything_can_be_read(
 ) -> None:
     item = explanation(
         clip=clip(*shape), saliency=clip(*shape), maximised=clip(*shape), peak_frame=1,
+        maximised_frame=0,
         motion=drawn(steps, 2, 3.0), layer="inception4c." + "branch2." * 9,
     )  # fmt: skip
     figure, _ = channel_figure([item] * count)
