@@ -54,7 +54,7 @@ def inflate_calls(module: nn.Module, options: Options) -> nn.Module:
     ]
     if not calls:
         return module
-    call = next(filter(None, map(call_name, calls)), "a 2D function")
+    call = _first_call(calls)
     layers: dict[bool, dict[str, nn.Module]] = {False: {}, True: {}}
     for training, graph in graphs.items():
         for node in list(graph.nodes):
@@ -153,8 +153,8 @@ def _search_untraced(module: nn.Module, error: Exception) -> None:
     try:
         for training in (False, True):
             graph = _trace(module, training, defaults=True)
-            nodes = (node for node in graph.nodes if needs_rewrite(node, module))
-            found = found or next(map(call_name, nodes), None)
+            nodes = [node for node in graph.nodes if needs_rewrite(node, module)]
+            found = found or (_first_call(nodes) if nodes else None)
     except Exception:  # whatever the module's own code raises
         forward = inspect.unwrap(type(module).forward)
         names = _names(forward, type(module), set()) if isinstance(forward, FunctionType) else ()
@@ -166,6 +166,10 @@ def _search_untraced(module: nn.Module, error: Exception) -> None:
             f"it calls {found} in a forward that torch.fx cannot trace ({_first_line(error)}): "
             "make the call a layer"
         )
+
+
+def _first_call(nodes: list[fx.Node]) -> str:
+    return next(filter(None, map(call_name, nodes)), "an operation on a map of its own")
 
 
 def _names(function: FunctionType, owner: type, seen: set[CodeType]) -> Iterator[str]:

@@ -91,6 +91,7 @@ def test_zeros_darken_the_ends_and_replication_does_not() -> None:
         ({"kernel_size": 4, "stride": 2, "padding": 1}, None, (4, 2, 1)),
         ({"kernel_size": (1, 7), "padding": (0, 3), "stride": (1, 2)}, None, (7, 2, 3)),
         ({"kernel_size": (7, 1), "padding": (3, 0), "stride": (2, 1)}, None, (7, 2, 3)),
+        ({"kernel_size": 3, "padding": (1, 0), "stride": (2, 1)}, None, (3, 2, 1)),
         ({"kernel_size": 5, "padding": "valid"}, None, (5, 1, 0)),
         ({"kernel_size": 5, "padding": "same", "dilation": 3}, None, (5, 1, 2)),
     ],

@@ -162,6 +162,10 @@ def test_a_forward_that_only_an_option_makes_untraceable_is_followed_without_it(
         ValueError, match=r"the model \(Branching\): it calls max_pool2d in a forward"
     ):
         inflate(net)
+    net = Branching(lambda m, x: x * m.gain)
+    net.gain = nn.Parameter(torch.rand(4, 1, 1))
+    with pytest.raises(ValueError, match="it calls an operation on a map of its own in a forward"):
+        inflate(net)
 
 
 class Untraceable(nn.Module):
