@@ -282,22 +282,22 @@ def _ascend(
     """Adam on the parameterisation, with jitter, penalties and blur."""
     optimizer = torch.optim.Adam([start.parameter], lr=settings.lr)
     history = []
-    bar = tqdm(
+    with tqdm(
         range(settings.steps),
         desc="activation maximization",
         disable=not show_progress,
         leave=False,
-    )
-    for step in bar:
-        clips = bounds.apply(start.clips())
-        value = objective(clips.roll(_shift(settings.jitter, generator), (2, 3, 4)))
-        ascent = gradient_of(value, clips, name)
-        (descent,) = torch.autograd.grad(settings.penalty(clips).sum(), clips)
-        (start.parameter.grad,) = torch.autograd.grad(clips, start.parameter, descent - ascent)
-        optimizer.step()
-        history.append(value.detach())
-        if settings.blurs(step):
-            start.blur(settings.blur)
+    ) as bar:
+        for step in bar:
+            clips = bounds.apply(start.clips())
+            value = objective(clips.roll(_shift(settings.jitter, generator), (2, 3, 4)))
+            ascent = gradient_of(value, clips, name)
+            (descent,) = torch.autograd.grad(settings.penalty(clips).sum(), clips)
+            (start.parameter.grad,) = torch.autograd.grad(clips, start.parameter, descent - ascent)
+            optimizer.step()
+            history.append(value.detach())
+            if settings.blurs(step):
+                start.blur(settings.blur)
     with torch.no_grad():
         clips = bounds.apply(start.clips())
         history.append(objective(clips))

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import models
 from captum_video.attr import ActivationMaximization
+from models.data.video_mnist import VideoMNIST
 from tests.contract.kinds import assert_same, state
 from tests.nets import C3DLike, Residual, ScoresPerFrame, seeded
 
@@ -120,6 +122,20 @@ def test_it_beats_random_and_structured_clips(net: nn.Module, layer: str, reduce
             frames = values.view(len(others), 6, -1)
             values = frames.mean(1) if reduce == "mean" else frames.amax(1)
         assert (found.objective[-1] > values.amax(0)[[1, 3]]).all()
+
+
+@pytest.mark.slow
+def test_it_beats_real_clips() -> None:
+    """Two channels of a trained net against 200 clips that it was made for."""
+    model = models.load("lenet5_3t")
+    found = ActivationMaximization(model, "conv2").maximize(
+        [9, 12], (1, 30, 28, 28), reduce="max", mean=model.info.mean, std=model.info.std
+    )
+    data = VideoMNIST(200, seed=11)
+    real = torch.stack([model.info.normalize(data[k].clip) for k in range(200)])
+    best = activation(model, "conv2", real, "max").amax(0)[[9, 12]]
+    assert (best > 0).all()
+    assert (found.objective[-1] > 1.2 * best).all()
 
 
 class Watched(nn.Module):
