@@ -37,7 +37,7 @@ class Options:
     temporal_padding: str
     temporal_stride: bool
     #: 3D kernels by the 2D kernel's id, so that tied weights stay tied (it is kept, for its id)
-    kernels: dict[tuple[int, int], tuple[Tensor, Parameter]] = field(default_factory=dict)
+    kernels: dict[int, tuple[Tensor, Parameter]] = field(default_factory=dict)
     #: layers that replaced calls and must not be inflated again
     layers: list[nn.Module] = field(default_factory=list)
 
@@ -127,24 +127,23 @@ def scaled_pads(spatial: Pads, reach: int, wanted: int) -> Pads:
 
     Returns:
         Frames before and after; their sum is rounded to the nearest, half down, and an odd frame goes
-        to the side where the spatial padding is larger, to the end if neither is.
+        to the end.
     """
     if reach in (0, wanted):
         return spatial
     total = -((-2 * sum(spatial) * wanted + reach) // (2 * reach))
-    less, odd = total // 2, total % 2
-    return (less + odd, less) if spatial[0] > spatial[1] else (less, less + odd)
+    return total // 2, total - total // 2
 
 
 def _transfer(layer: nn.Conv2d, conv: nn.Module, depth: int, options: Options) -> None:
     """Fills a layer made without memory."""
     weight, trainable = layer.weight, layer.weight.requires_grad
-    key = id(weight), depth
+    key = id(weight)
     if key not in options.kernels:
         kernel = weight.detach()
         if isinstance(conv, nn.Conv3d):
             kernel = kernel.unsqueeze(2).repeat(1, 1, depth, 1, 1)
-        if options.divide and depth > 1:
+        if options.divide:
             kernel = kernel / depth
         options.kernels[key] = weight, Parameter(kernel, requires_grad=trainable)
     _, kernel = options.kernels[key]

@@ -111,6 +111,8 @@ def test_time_follows_the_longer_side(arguments: Any, depth: Any, expected: Any)
         ({"kernel_size": 3, "padding": 1}, 4, (1, 2)),  # 1.5 either way
         ({"kernel_size": 3, "padding": 1}, 2, (0, 1)),
         ({"kernel_size": 4, "padding": "same"}, None, (1, 2)),
+        ({"kernel_size": (4, 3), "padding": "same"}, 3, (1, 1)),
+        ({"kernel_size": (3, 4), "padding": "same"}, 5, (2, 2)),
         ({"kernel_size": 4, "padding": 1}, 2, (0, 1)),  # 2/3 of a frame
         ({"kernel_size": 6, "padding": 1}, 2, (0, 0)),  # 2/5 of a frame
     ],
