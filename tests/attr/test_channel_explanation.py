@@ -73,6 +73,20 @@ class TestSaliency:
         assert torch.allclose(found.saliency, expected, rtol=0, atol=1e-13)
         assert torch.allclose(found.activation, peaks.detach())
 
+    def test_a_model_may_write_into_its_input(self) -> None:
+        class Doubling(C3DLike):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(x.mul_(2))
+
+        model, x = seeded(Doubling()), clip(*SHAPE)
+        copy = x.clone()
+        found = channel_saliency(model, "features.3", x, 2)
+        twice = channel_saliency(seeded(C3DLike()), "features.3", 2 * x, 2)
+        assert torch.equal(found.saliency, 2 * twice.saliency)
+        assert torch.equal(x, copy)
+        best = ActivationMaximization(model, "features.3").maximize(2, SHAPE[1:], steps=3)
+        assert best.objective[-1] > best.objective[0]
+
     def test_places_that_tie_share(self) -> None:
         model = nn.Conv3d(1, 1, 1, bias=False, dtype=torch.float64).eval()
         with torch.no_grad():
