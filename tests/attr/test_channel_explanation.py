@@ -84,7 +84,7 @@ class TestSaliency:
         twice = channel_saliency(seeded(C3DLike()), "features.3", 2 * x, 2)
         assert torch.equal(found.saliency, 2 * twice.saliency)
         assert torch.equal(x, copy)
-        best = ActivationMaximization(model, "features.3").maximize(2, SHAPE[1:], steps=3)
+        best = ActivationMaximization(model, "features.3").maximize(2, SHAPE[1:], steps=20)
         assert best.objective[-1] > best.objective[0]
 
     def test_places_that_tie_share(self) -> None:
