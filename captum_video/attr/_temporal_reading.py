@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor
 from torch.nn import Module
@@ -23,7 +23,7 @@ def read_layer(
     name: str,
     layer: Module,
     parameters: Parameters,
-    explained: Tensor | None,
+    shares: tuple[Tensor, Tensor] | tuple[()],
     units: Units,
     describes: Describes,
     strides: tuple[float, float, float],
@@ -35,7 +35,7 @@ def read_layer(
         name: the layer's.
         layer: has ``kernel_size`` and ``dilation``.
         parameters: of all steps and channels.
-        explained: the share of the kernels' energy behind them, for a fit.
+        shares: of the kernels' energy, for a fit: behind the chain, and behind equal slices.
         units: of translations.
         describes: motion, or the parameters themselves.
         strides: of the layer's input, in frames, rows and columns of the model's input.
@@ -58,7 +58,7 @@ def read_layer(
         step, cumulative = stepwise_and_composed(parameters, (across, down), inverse=inverse)
     return LayerReadout(
         name, kernel, units, describes, step, cumulative,
-        dilation[0] * strides[0], y_axis, explained,
+        dilation[0] * strides[0], y_axis, *shares,
     )  # fmt: skip
 
 
@@ -85,6 +85,23 @@ def warn_of_degenerate(name: str, parameters: Parameters) -> None:
             f"scale of layer {name!r} is nearer to 0 than {SMALLEST_SCALE} in channel(s) "
             f"{_listed(bad)}: a slice is then one value everywhere, and its motion reads as NaN",
             stacklevel=3,
+        )
+
+
+def check_needed(units: str, frame_size: Any, inputs: Any) -> None:
+    """Refuses a unit without what it is computed from."""
+    if units == "paper":
+        sizes = isinstance(frame_size, tuple | list) and len(frame_size) == 2
+        if not sizes or not all(isinstance(size, int) and size > 0 for size in frame_size):
+            raise ValueError(
+                "units='paper' needs frame_size, the height and width of a frame in pixels, got "
+                f"{frame_size!r}"
+            )
+    elif frame_size is not None:
+        raise ValueError(f"frame_size counts for units='paper' alone, got it with {units!r}")
+    if units == "input" and inputs is None:
+        raise ValueError(
+            "units='input' needs inputs, clips of the usual size, to follow the layer's stride"
         )
 
 

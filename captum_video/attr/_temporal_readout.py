@@ -38,6 +38,7 @@ class LayerReadout:
             paper's plots.
         explained: ``(channels,)``, the share of each kernel's energy that a fitted chain explains;
             None for a 3TConv, whose kernels are such chains.
+        explained_still: ``(channels,)``, the share that equal slices explain, without any motion.
     """
 
     layer: str
@@ -49,6 +50,7 @@ class LayerReadout:
     frames_per_step: float
     y_axis: Literal["down", "up"] = "down"
     explained: Tensor | None = None
+    explained_still: Tensor | None = None
 
     @property
     def channels(self) -> int:
@@ -65,7 +67,7 @@ class LayerReadout:
 
         Yields:
             Layer, channel, step; scale, rotation (degrees), translations (pixels, fractions) of the
-            step and cumulated; units, and the explained share of a fit.
+            step and cumulated; units, and the explained shares of a fit.
         """
         parts = {"": vars(self.step), "cumulative_": vars(self.cumulative)}
         columns = {
@@ -73,7 +75,11 @@ class LayerReadout:
             for prefix, part in parts.items()
             for name, values in part.items()
         }
-        explained = self.explained.tolist() if self.explained is not None else None
+        shares = {
+            name: values.tolist()
+            for name in ("explained", "explained_still")
+            if (values := getattr(self, name)) is not None
+        }
         for channel in range(self.channels):
             for step in range(self.steps):
                 row: dict[str, str | int | float] = {
@@ -88,8 +94,7 @@ class LayerReadout:
                     "y_axis": self.y_axis,
                     "frames_per_step": self.frames_per_step,
                 }
-                if explained is not None:
-                    row["explained"] = explained[channel]
+                row.update({name: values[channel] for name, values in shares.items()})
                 yield row
 
 

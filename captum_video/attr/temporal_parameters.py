@@ -12,12 +12,21 @@ from torch import Tensor
 from torch.nn import Conv3d, Module
 
 from captum_video._core.checks import check_choice, check_inputs, check_model
-from captum_video._core.guards import module_of
 from captum_video.attr._channel_relevance import ChannelRelevance, Method
 from captum_video.attr._decision_motion import DecisionMotion, Sign, channel_weights, strongest
-from captum_video.attr._temporal_reading import check_finite, read_layer, warn_of_degenerate
+from captum_video.attr._temporal_layers import (
+    chosen_layers,
+    explained_by_equal_slices,
+    has_motion,
+    what_has_none,
+)
+from captum_video.attr._temporal_reading import (
+    check_finite,
+    check_needed,
+    read_layer,
+    warn_of_degenerate,
+)
 from captum_video.attr._temporal_readout import Describes, TemporalReadout, Units
-from captum_video.layers import layer_name, resolve_layer
 from captum_video.layers.strides import input_strides
 from captum_video.nn import Conv3T, FactorizedConv3d, FreeConv3T, fit_affine_chain
 from captum_video.nn.motion import Parameters, weighted_motion
@@ -74,10 +83,10 @@ class TemporalParameters(LayerAttribution):
         time_dim: int | None = None,
     ) -> None:
         check_model(model)
-        layers = _chosen(model, layer, (Conv3T,))
+        layers = chosen_layers(model, layer, (Conv3T,))
         if not layers:
             raise ValueError(
-                f"{_kind(model, layer)} no Conv3T, so there are no temporal parameters to read; "
+                f"{what_has_none(model, layer)} no Conv3T, so there are no temporal parameters to read; "
                 "TemporalParameters.fit(model, layer) finds those that come nearest to ordinary 3D "
                 "kernels"
             )
@@ -99,8 +108,9 @@ class TemporalParameters(LayerAttribution):
         Finds, for each output channel, the first slice and the temporal parameters whose kernel
         comes closest in energy (paper 1's discussion leaves this open), see
         :func:`captum_video.nn.fit_affine_chain`. ``read()[layer].explained`` says how close: the
-        parameters of a channel that is explained badly mean little, and a free first slice explains
-        a good part of *any* kernel, so compare it with kernels of random numbers.
+        parameters of a channel that is explained badly mean little. Equal slices, which do not move,
+        explain ``explained_still`` of it, and a free first slice with a chain explains a good part
+        of *any* kernel: compare both with kernels of random numbers of the same shape.
 
         Args:
             model: the model, or a ``Conv3d`` itself.
@@ -119,22 +129,23 @@ class TemporalParameters(LayerAttribution):
                 not finite.
         """
         check_model(model)
-        layers = _chosen(
+        layers = chosen_layers(
             model, layer, (Conv3d, FactorizedConv3d) if layer else (Conv3d, FreeConv3T)
         )
         if layer is None:
-            layers = {n: m for n, m in layers.items() if _has_motion(m)}
+            layers = {n: m for n, m in layers.items() if has_motion(m)}
         if not layers:
             raise ValueError(
-                f"{_kind(model, layer)} no Conv3d with more than one slice and more than one tap in "
-                "a slice, so there is nothing to fit"
+                f"{what_has_none(model, layer)} no Conv3d with more than one slice and more than "
+                "one tap in a slice, so there is nothing to fit"
             )
         fits = {}
         for name, module in layers.items():
-            kernel = module.kernel() if isinstance(module, FactorizedConv3d) else module.weight
+            weight = module.kernel() if isinstance(module, FactorizedConv3d) else module.weight
+            kernel = cast(Tensor, weight).detach()
             try:
                 chain = fit_affine_chain(
-                    cast(Tensor, kernel).detach(),
+                    kernel,
                     seed=seed,
                     show_progress=show_progress,
                     **options,
@@ -144,7 +155,7 @@ class TemporalParameters(LayerAttribution):
             parameters = Parameters(
                 chain.scale, chain.rotation, chain.translation_x, chain.translation_y
             )
-            fits[name] = parameters, chain.explained
+            fits[name] = parameters, (chain.explained, explained_by_equal_slices(kernel))
         made = cls.__new__(cls)
         made._set_up(model, layers, time_dim, fits)
         return made
@@ -154,7 +165,7 @@ class TemporalParameters(LayerAttribution):
         model: Callable[..., Any],
         layers: dict[str, Module],
         time_dim: int | None,
-        fits: dict[str, tuple[Parameters, Tensor]],
+        fits: dict[str, tuple[Parameters, tuple[Tensor, Tensor]]],
     ) -> None:
         modules = list(layers.values())
         LayerAttribution.__init__(self, model, modules[0] if len(modules) == 1 else modules)
@@ -190,7 +201,7 @@ class TemporalParameters(LayerAttribution):
         """
         check_choice("units", units, ("feature", "input", "paper"))
         check_choice("describes", describes, ("motion", "kernel"))
-        _check_needed(units, frame_size, inputs)
+        check_needed(units, frame_size, inputs)
         strides = {}
         if units == "input":
             clips = inputs if isinstance(inputs, tuple) else (cast(Tensor, inputs),)
@@ -201,12 +212,12 @@ class TemporalParameters(LayerAttribution):
             )
         readouts = {}
         for name, module in self._layers.items():
-            parameters, explained = self._parameters(name)
+            parameters, shares = self._parameters(name)
             check_finite(name, parameters)
             if describes == "motion":
                 warn_of_degenerate(name, parameters)
             readouts[name] = read_layer(
-                name, module, parameters, explained, units, describes,
+                name, module, parameters, shares, units, describes,
                 strides.get(name, (1.0, 1.0, 1.0)), frame_size,
             )  # fmt: skip
         return TemporalReadout(readouts)
@@ -300,13 +311,13 @@ class TemporalParameters(LayerAttribution):
         where = explainer.at_clip_size(inputs, shown)
         return DecisionMotion(readout, relevance, weights, motion, channels, where)
 
-    def _parameters(self, name: str) -> tuple[Parameters, Tensor | None]:
-        """Raw parameters of a layer, and how much of its kernels they explain."""
+    def _parameters(self, name: str) -> tuple[Parameters, tuple[Tensor, Tensor] | tuple[()]]:
+        """Raw parameters of a layer; of a fit, the shares that it and equal slices explain."""
         if name in self._fits:
             return self._fits[name]
         layer = cast(Conv3T, self._layers[name])
         raw = (layer.scale, layer.rotation, layer.translation_x, layer.translation_y)
-        return Parameters(*(parameter.detach().clone() for parameter in raw)), None
+        return Parameters(*(parameter.detach().clone() for parameter in raw)), ()
 
     def _relevance(self, method: Method, options: Mapping[str, Any]) -> ChannelRelevance:
         """What explains the channels of the one layer."""
@@ -317,47 +328,3 @@ class TemporalParameters(LayerAttribution):
             )
         (layer,) = self._layers.values()
         return ChannelRelevance(self.forward_func, layer, method, options, self._time_dim)
-
-
-def _chosen(
-    model: Callable[..., Any], layer: Module | str | None, types: tuple[type[Module], ...]
-) -> dict[str, Module]:
-    """The layers that are meant, by name, of these types."""
-    if layer is not None:
-        module = resolve_layer(model, layer)
-        return {layer_name(model, module): module} if isinstance(module, types) else {}
-    owner = module_of(model)
-    if owner is None:
-        raise ValueError("layer is needed where the model is a function, got None")
-    found = {name: module for name, module in owner.named_modules() if isinstance(module, types)}
-    return {name or type(module).__name__: module for name, module in found.items()}
-
-
-def _has_motion(module: Module) -> bool:
-    depth, height, width = cast(tuple[int, int, int], module.kernel_size)
-    return depth > 1 and height * width > 1
-
-
-def _kind(model: Callable[..., Any], layer: Module | str | None) -> str:
-    """The beginning of a message about what has no such layer."""
-    if layer is None:
-        return "the model has"
-    module = resolve_layer(model, layer)
-    return f"layer {layer_name(model, module)!r} ({type(module).__name__}) is"
-
-
-def _check_needed(units: str, frame_size: Any, inputs: Any) -> None:
-    """Refuses a unit without what it is computed from."""
-    if units == "paper":
-        sizes = isinstance(frame_size, tuple | list) and len(frame_size) == 2
-        if not sizes or not all(isinstance(size, int) and size > 0 for size in frame_size):
-            raise ValueError(
-                "units='paper' needs frame_size, the height and width of a frame in pixels, got "
-                f"{frame_size!r}"
-            )
-    elif frame_size is not None:
-        raise ValueError(f"frame_size counts for units='paper' alone, got it with {units!r}")
-    if units == "input" and inputs is None:
-        raise ValueError(
-            "units='input' needs inputs, clips of the usual size, to follow the layer's stride"
-        )

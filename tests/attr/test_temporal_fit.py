@@ -108,6 +108,15 @@ class TestReadout:
         assert result.readout.frames_per_step == 1
         assert result.where.shape == (2, 1, 6, 16, 16)
 
+    def test_what_equal_slices_explain(self) -> None:
+        layer = nn.Conv3d(1, 2, (2, 1, 2), bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([[1.0, 2, 1, 2], [3, 0, -3, 0]]).view(2, 1, 2, 1, 2))
+        readout = TemporalParameters.fit(layer, starts=2, iterations=5).read()["Conv3d"]
+        assert readout.explained_still is not None
+        assert readout.explained_still.tolist() == [1, 0]
+        assert [row["explained_still"] for row in readout.rows()] == [1, 0]
+
     def test_a_kernel_of_zeros(self) -> None:
         layer = planted().to_conv3d()
         with torch.no_grad():
