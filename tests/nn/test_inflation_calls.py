@@ -70,6 +70,7 @@ MAPS: dict[str, Step] = {
 FEATURES: dict[str, Step] = {
     "mean": lambda m, x: x.mean([2, 3]),
     "torch.mean": lambda m, x: torch.mean(x, dim=(-2, -1)),
+    "mean of channels too": lambda m, x: x.mean(dim=(1, 2, 3)).unsqueeze(1),
     "mean of all": lambda m, x: x.mean((-3, -2, -1)).unsqueeze(1),
     "amax": lambda m, x: torch.amax(x, (3, 2)),
     "pooled": lambda m, x: torch.flatten(F.adaptive_avg_pool2d(x, (2, 2)), start_dim=1),
@@ -136,8 +137,14 @@ def test_everything_registered_stays() -> None:
 
 
 def test_a_module_without_such_calls_stays_what_it_is() -> None:
-    net = Calling(lambda m, x: F.relu(x).flatten(1))
-    assert type(inflate(net)) is Calling
+    steps: tuple[Step, ...] = (
+        lambda m, x: F.relu(x).flatten(1),
+        lambda m, x: x[:, 1:3],
+        lambda m, x: x.mean(1, keepdim=True),
+        lambda m, x: x.view(x.size(0), x.shape[1], -1).transpose(1, 2),
+    )
+    for step in steps:
+        assert type(inflate(Calling(step))) is Calling
 
 
 class Branching(nn.Module):
@@ -218,6 +225,8 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "view": (lambda m, x: x.view(2, 4, 3, 12), "calls view in a way"),
     "permute": (lambda m, x: x.permute(1, 0, 2, 3), "calls permute in a way"),
     "transpose": (lambda m, x: x.transpose(2, 3), "calls transpose in a way"),
+    "flatten": (lambda m, x: x.flatten(2, 3), "calls flatten in a way"),
+    "torch.flatten": (lambda m, x: torch.flatten(x, end_dim=2), "calls flatten in a way"),
     "crop": (lambda m, x: x[:, :, 1:, 1:], "calls getitem to read the size of a frame or a part"),
     "shape": (lambda m, x: x * x.shape[2], "calls getitem to read the size of a frame"),
     "size": (lambda m, x: x * x.size(3), "calls size to read the size of a frame"),
