@@ -72,8 +72,8 @@ def inflate_calls(module: nn.Module, options: Options) -> nn.Module:
             f"it calls {call} in a forward that differs between training and "
             "evaluation: make the call a layer"
         )
-    options.layers.extend(layers[module.training].values())
-    return _as_module(module, graphs[module.training], layers[module.training])
+    options.layers.extend(layers[False].values())
+    return _as_module(module, graphs[False], layers[False])
 
 
 def inflate_wrapped_conv(layer: nn.Conv2d, options: Options) -> nn.Module:
@@ -210,7 +210,6 @@ def _as_module(module: nn.Module, graph: fx.Graph, layers: dict[str, nn.Module])
     new._parameters = module._parameters
     new._buffers = module._buffers
     new._non_persistent_buffers_set = module._non_persistent_buffers_set
-    new.training = module.training
     return new
 
 

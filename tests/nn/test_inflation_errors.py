@@ -164,7 +164,13 @@ class Dynamic(nn.Conv2d):
 
 class Noisy(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input) if self.training else input
+        x = super().forward(input)
+        return F.dropout(x) if self.training else x
+
+
+class Unbiased(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.conv2d(input, self.weight)
 
 
 class Other(nn.Conv2d):
@@ -185,6 +191,7 @@ class Clamped(nn.BatchNorm2d):
         Activated(3, 4, 3),
         Dynamic(3, 4, 3),
         Noisy(3, 4, 3),
+        Unbiased(3, 4, 3),
     ],
     ids=lambda layer: type(layer).__name__,
 )
