@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -120,10 +121,11 @@ class FactorizedConv3d(nn.Module, ABC):
             ``(out_channels, in_channels / groups, depth, height, width)``.
         """
         sources = (self.first_slice, *self._transforms())
-        if torch.compiler.is_compiling():
-            return self._build()
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in sources)
-        if self.training or wanted:
+        unseen = (
+            torch.compiler.is_compiling() or self.first_slice.is_meta
+        )  # values cannot be compared
+        if self.training or wanted or unseen:
             return self._build()
         kept = self._kept
         if kept is None or not all(map(_equal, kept[0], sources)):
@@ -175,8 +177,10 @@ class FactorizedConv3d(nn.Module, ABC):
         return tuple(p for name, p in self.named_parameters(recurse=False) if name not in others)
 
     def _build(self) -> Tensor:
+        device = self.first_slice.device.type
+        mixed = torch.amp.is_autocast_available(device)
         # coordinates need more digits than half precision has
-        with torch.autocast(self.first_slice.device.type, enabled=False):
+        with torch.autocast(device, enabled=False) if mixed else nullcontext():
             sampling = self.sampling()
             first = self.first_slice.to(sampling.dtype)
             return stacked_slices(first, sampling).to(self.first_slice.dtype)

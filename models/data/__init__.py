@@ -3,5 +3,15 @@
 from models.data.drives import Drives, Snippet
 from models.data.events import Event, Events
 from models.data.moving_digits import MovingDigits, Sample
+from models.data.video_mnist import DigitVideo, VideoMNIST
 
-__all__ = ["Drives", "Event", "Events", "MovingDigits", "Sample", "Snippet"]
+__all__ = [
+    "DigitVideo",
+    "Drives",
+    "Event",
+    "Events",
+    "MovingDigits",
+    "Sample",
+    "Snippet",
+    "VideoMNIST",
+]

@@ -206,6 +206,11 @@ class TestUse:
             layer.eval()
             assert torch.allclose(compiled(x), expected, atol=1e-6)
 
+    def test_shapes_without_values(self, kind: type[FactorizedConv3d]) -> None:
+        layer = kind(3, 4, 3, padding=1, device="meta")
+        for mode in (layer.train(), layer.eval().requires_grad_(False)):
+            assert mode(torch.zeros(2, 3, 5, 8, 8, device="meta")).shape == (2, 4, 5, 8, 8)
+
     def test_export(self, kind: type[FactorizedConv3d]) -> None:
         layer, x = moved(kind(3, 4, 3, padding=1)).eval(), torch.randn(2, 3, 5, 8, 8)
         program = torch.export.export(layer, (x,))
