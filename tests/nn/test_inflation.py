@@ -168,7 +168,8 @@ def test_the_model_given_stays_as_it_is() -> None:
 
 def test_names_flags_and_kinds_are_kept() -> None:
     net: Any = small_net().to(torch.bfloat16)
-    net[1].eval()
+    for number in (1, 3):  # the norm and the pool
+        net[number].eval()
     net[0].requires_grad_(False)
     net[1].running_mean.fill_(3)
     net[1].num_batches_tracked.fill_(7)

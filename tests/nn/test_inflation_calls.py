@@ -147,6 +147,20 @@ def test_a_module_without_such_calls_stays_what_it_is() -> None:
         assert type(inflate(Calling(step))) is Calling
 
 
+def test_following_a_forward_leaves_no_trace() -> None:
+    def step(module: Any, x: Tensor) -> Tensor:
+        module.seen = x
+        return F.max_pool2d(x, 2) if torch.rand(1) < 2 else x
+
+    net = Calling(step)
+    rng = torch.get_rng_state()
+    video = inflate(net)
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert not hasattr(net, "seen")
+    assert not hasattr(video, "seen")
+    assert isinstance(video, fx.GraphModule)
+
+
 class Branching(nn.Module):
     """What its forward calls depends on the input, so that it cannot be traced."""
 
@@ -209,8 +223,12 @@ def test_an_untraceable_forward_is_searched_for_names() -> None:
         inflate(Summed())
 
     class Harmless(Untraceable):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool2d = nn.MaxPool2d(2)
+
         def forward(self, x: Tensor) -> Tensor:
-            return x.mean(1, keepdim=True) if x.max() > 0 else self.conv(x)
+            return x.mean(1, keepdim=True) if x.max() > 0 else self.pool2d(self.conv(x))
 
     assert type(inflate(Harmless())) is Harmless
 

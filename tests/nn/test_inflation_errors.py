@@ -122,6 +122,7 @@ def test_layers_inside_of_a_convolution_go_before_it() -> None:
     for kind in ("3d", "3t"):
         video = inflate(net, kind, divide=True, temporal_padding="replicate")
         assert [name for name, _ in video[0].named_children()] == ["pad", "scale", "conv"]  # type: ignore
+        assert not any(module.training for module in video.modules())
         got = video(image.unsqueeze(2).expand(-1, -1, 6, -1, -1))
         assert got.shape[2] == 3
         torch.testing.assert_close(got, net(image).unsqueeze(2).expand_as(got), rtol=0, atol=1e-12)
