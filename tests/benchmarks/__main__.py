@@ -5,7 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("speed", "grad_cam", "memory", "ground_truth", "odometry", "attention", "fit", "conv3t")
+NAMES = (
+    "speed",
+    "grad_cam",
+    "memory",
+    "ground_truth",
+    "odometry",
+    "attention",
+    "fit",
+    "conv3t",
+    "temporal_parameters",
+)
 
 
 def main(names: list[str]) -> int:
