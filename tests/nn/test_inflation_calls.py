@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import FrozenBatchNorm2d, SqueezeExcitation
 
 from captum_video.nn import inflate
@@ -293,10 +294,25 @@ def test_torchvisions_own_modules() -> None:
     norm = FrozenBatchNorm2d(4)
     for buffer in norm.buffers():
         buffer.uniform_(0.5, 2)
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), norm, SqueezeExcitation(4, 2)).double()
+    layers = (nn.Conv2d(3, 4, 1), norm, SqueezeExcitation(4, 2), LayerNorm2d(4))
+    net = nn.Sequential(*layers).double()
     image = torch.randn(2, 3, 5, 5, dtype=torch.float64)
     got = inflate(net)(image.unsqueeze(2).expand(-1, -1, 3, -1, -1))
     torch.testing.assert_close(got, net(image).unsqueeze(2).expand_as(got), **EXACT)
+
+
+class LastNorm(nn.LayerNorm):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.transpose(1, -1)).transpose(1, -1)
+
+
+def test_a_norm_with_a_forward_of_its_own_is_followed_like_any_module() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), LastNorm(4))
+    video = inflate(net)
+    assert type(video.get_submodule("1")) is LastNorm
+    image = torch.rand(2, 3, 5, 5)
+    got = video(image.unsqueeze(2).expand(-1, -1, 3, -1, -1))
+    torch.testing.assert_close(got, net(image).unsqueeze(2).expand_as(got))
 
 
 def test_a_rewritten_module_can_be_pickled() -> None:
