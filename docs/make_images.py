@@ -87,9 +87,9 @@ def channel(folder: Path) -> None:
     x: Tensor = model.info.normalize(sample.clip)[None]
     found = TemporalParameters(model, "conv2").motion(x, target="predicted", top=2)
     shown = [explain_channel(model, "conv2", x, int(c)) for c in found.channels[0]]
-    figure, _ = channel_figure(shown)
+    figure, _ = channel_figure(shown, columns=1)
     figure.savefig(folder / "channel.png", dpi=110)
-    save_small(folder / "channel.png", IMAGES / "channel.png")
+    save_small(folder / "channel.png", IMAGES / "channel.png", width=900)
 
 
 def real_clip(folder: Path) -> None:
