@@ -25,7 +25,7 @@ class ChannelRelevance:
         forward: the model, or a callable.
         layer: the module.
         method: ``"grad_cam"`` or ``"deep_taylor"``.
-        options: of :class:`DeepTaylor`.
+        options: of :class:`DeepTaylor`; relevance starts with one unless they say otherwise.
         time_dim: the input's time axis.
 
     Raises:
@@ -43,7 +43,9 @@ class ChannelRelevance:
     ) -> None:
         check_choice("method", method, ("grad_cam", "deep_taylor"))
         self.cam = GradCam.of(forward, layer, "clip", None, None, time_dim)
-        self.deep_taylor = DeepTaylor(forward, **options) if method == "deep_taylor" else None
+        # from the score, a negative one would turn every sign
+        chosen = {"seed": "one", **options}
+        self.deep_taylor = DeepTaylor(forward, **chosen) if method == "deep_taylor" else None
         if options and self.deep_taylor is None:
             raise TypeError(
                 f"options of DeepTaylor ({', '.join(options)}) need method='deep_taylor', got "

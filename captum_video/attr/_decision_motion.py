@@ -29,8 +29,8 @@ class DecisionMotion:
         motion: ``(steps, N)``, the weighted mean of the channels' cumulative motions; its last row
             is the motion over the whole depth of the kernel.
         channels: ``(N, top)``, the channels with the largest weights, largest first.
-        where: ``(N, 1, T, H, W)``, what these channels gave to the decision, at the clip's size; a
-            tuple for a tuple of inputs.
+        where: ``(N, 1, T, H, W)``, what those of them with any weight gave to the decision, at the
+            clip's size; a tuple for a tuple of inputs.
     """
 
     readout: LayerReadout
@@ -60,13 +60,37 @@ class DecisionMotion:
         listed = ", ".join(
             f"{channel} ({share:.0%})"
             for channel, share in zip(self.channels[example].tolist(), shares.tolist(), strict=True)
+            if share > 0
         )
         unit = _UNITS[self.readout.units]
         text = describe(last, unit, self.readout.y_axis == "down")
         return (
             f"What layer {self.readout.layer!r} looks for {text} over {frames:g} frames "
-            f"(channels {listed})."
+            f"(channels {listed or 'none'}).{self._reservations(example)}"
         )
+
+    @property
+    def known(self) -> Tensor:
+        """``(N,)``, the share of the weights whose channels have a motion that can be read."""
+        finite = self.readout.cumulative.scale[-1].isfinite().to(self.weights)
+        return self.weights @ finite
+
+    def _reservations(self, example: int) -> str:
+        """What a reader must know beside the motion."""
+        weights, text = self.weights[example], ""
+        unknown = float(weights.sum() - self.known[example])
+        if unknown > 5e-3:
+            text += f" Channels with {unknown:.0%} of the weight have no motion that can be read."
+        explained, still = self.readout.explained, self.readout.explained_still
+        if explained is not None and still is not None:
+            fit, still_fit = (
+                float(weights.to(share) @ share.nan_to_num()) for share in (explained, still)
+            )
+            text += (
+                f" This is a fit, which explains {fit:.0%} of these kernels; equal slices, without "
+                f"any motion, explain {still_fit:.0%}."
+            )
+        return text
 
 
 def channel_weights(relevance: Tensor, sign: Sign) -> Tensor:
@@ -105,12 +129,14 @@ def strongest(maps: LayerMap, weights: Tensor, sign: Sign, top: int) -> tuple[Te
 
     Returns:
         Their numbers ``(N, top)``, largest weight first and the lower number first among equals,
-        and the map ``(N, 1, ...)`` of what counts.
+        and the map ``(N, 1, ...)`` of what counts, from channels with any weight.
     """
     order = weights.argsort(dim=1, descending=True, stable=True)[:, :top]
     rows = torch.arange(len(order), device=order.device).unsqueeze(1)
-    chosen = _signed(maps.map[rows, order], sign).sum(1, keepdim=True)
-    return order, LayerMap(chosen, maps.arrangement)
+    chosen = _signed(maps.map[rows, order], sign)
+    counted = (weights.gather(1, order) > 0).to(chosen)
+    shown = torch.einsum("nc,nc...->n...", counted, chosen).unsqueeze(1)
+    return order, LayerMap(shown, maps.arrangement)
 
 
 def _signed(values: Tensor, sign: Sign) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from typing import Any, Literal, cast
 
@@ -91,8 +92,11 @@ def warn_of_degenerate(name: str, parameters: Parameters) -> None:
 def check_needed(units: str, frame_size: Any, inputs: Any) -> None:
     """Refuses a unit without what it is computed from."""
     if units == "paper":
-        sizes = isinstance(frame_size, tuple | list) and len(frame_size) == 2
-        if not sizes or not all(isinstance(size, int) and size > 0 for size in frame_size):
+        try:
+            sizes = [operator.index(size) for size in frame_size]
+        except TypeError:
+            sizes = []
+        if len(sizes) != 2 or min(sizes) < 1:
             raise ValueError(
                 "units='paper' needs frame_size, the height and width of a frame in pixels, got "
                 f"{frame_size!r}"

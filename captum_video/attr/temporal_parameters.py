@@ -236,7 +236,8 @@ class TemporalParameters(LayerAttribution):
 
         ``"grad_cam"``: the channel's share of the Grad-CAM map summed over all places,
         :math:`w_c \sum_{t,\mathbf{x}} A_{ct\mathbf{x}}` with :math:`w_c` the mean gradient.
-        ``"deep_taylor"``: the relevance of the channel's activations, summed over all places.
+        ``"deep_taylor"``: the relevance of the channel's activations, summed over all places, of a
+        target that starts with one (``seed="score"`` would turn all signs where a score is negative).
 
         Args:
             inputs: clips ``(N, C, T, H, W)``, or a tuple of inputs.
@@ -265,7 +266,7 @@ class TemporalParameters(LayerAttribution):
         *,
         method: Method = "grad_cam",
         sign: Sign = "positive",
-        top: int = 3,
+        top: int | None = None,
         units: Units = "feature",
         frame_size: tuple[int, int] | None = None,
         **deep_taylor_options: Any,
@@ -281,7 +282,7 @@ class TemporalParameters(LayerAttribution):
             additional_forward_args: likewise.
             method: likewise.
             sign: which relevance counts: ``"positive"``, ``"negative"`` or ``"absolute"``.
-            top: how many channels to name and to show.
+            top: how many channels to name and to show; None for three, or all if there are fewer.
             units: as for :meth:`read`.
             frame_size: as for :meth:`read`.
             deep_taylor_options: as for :meth:`attribute`.
@@ -293,6 +294,9 @@ class TemporalParameters(LayerAttribution):
             TypeError: as for :meth:`attribute`.
             ValueError: as for :meth:`attribute` and :meth:`read`, or if ``top`` is not from 1 to
                 the number of channels.
+
+        Warns:
+            UserWarning: as for :meth:`read`, and for examples without relevance of that sign.
         """
         check_choice("sign", sign, ("positive", "negative", "absolute"))
         explainer = self._relevance(method, deep_taylor_options)
@@ -301,6 +305,7 @@ class TemporalParameters(LayerAttribution):
         readout = TemporalParameters.read(
             self, units=units, frame_size=frame_size, inputs=given, additional_forward_args=args
         )[next(iter(self._layers))]
+        top = min(3, readout.channels) if top is None else top
         if not isinstance(top, int) or not 1 <= top <= readout.channels:
             raise ValueError(f"top must be from 1 to {readout.channels} channels, got {top!r}")
         maps = explainer.maps(inputs, target, additional_forward_args)

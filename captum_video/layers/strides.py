@@ -39,14 +39,14 @@ def input_strides(
         For each layer frames, rows and columns of the first input that leads to it.
 
     Raises:
-        ValueError: for a layer that is not called, or whose axes cannot be followed or have a
-            single place along one.
+        ValueError: for a layer that is not called, is called at several strides, or sees time
+            reversed, or whose axes cannot be followed or have a single place along one.
     """
-    found: dict[str, tuple[Axis, ...] | None] = {}
+    found: dict[str, list[tuple[Axis, ...] | None]] = {}
 
     def see(name: str, tensor: Tensor) -> None:
         layout = trace.layout(tensor)
-        found.setdefault(name, layout.axes[-3:] if layout is not None else None)
+        found.setdefault(name, []).append(layout.axes[-3:] if layout is not None else None)
 
     with torch.inference_mode(False), torch.no_grad(), untouched(forward, inputs[0].device):
         copies = tuple(clip.detach().clone() for clip in inputs)
@@ -59,7 +59,13 @@ def input_strides(
                 f"layer {name!r} is not called in the model's forward pass for these inputs, so its "
                 "stride is not known: ask for units='feature'"
             )
-        result[name] = _strides(name, found[name], inputs, time_dim)
+        strides = {_strides(name, axes, inputs, time_dim) for axes in found[name]}
+        if len(strides) > 1:
+            raise ValueError(
+                f"layer {name!r} is called at several strides (frames, rows, columns), "
+                f"{sorted(strides)}: ask for units='feature'"
+            )
+        (result[name],) = strides
     return result
 
 
@@ -81,6 +87,11 @@ def _strides(
                     "in read(inputs=...), or ask for units='feature'"
                 )
             first, second, third = (_spacing(extent.centres or ()) for extent in known)
+            if first <= 0:
+                raise ValueError(
+                    f"layer {name!r} sees time reversed, so what it looks for is the opposite of the "
+                    "motion in the clip: ask for units='feature'"
+                )
             return first, second, third
     raise ValueError(
         f"the axes of what layer {name!r} sees cannot be followed back to time, height and width of "
@@ -99,14 +110,18 @@ def _entering(layers: Mapping[str, Module], see: Callable[[str, Tensor], None]) 
     """Calls ``see`` with what each layer gets in calls of this thread."""
     thread = threading.get_ident()
 
-    def hook(name: str) -> Callable[[Module, tuple[Any, ...]], None]:
-        def before(module: Module, args: tuple[Any, ...]) -> None:
-            if threading.get_ident() == thread and args and isinstance(args[0], Tensor):
-                see(name, args[0])
+    def hook(name: str) -> Callable[[Module, tuple[Any, ...], dict[str, Any]], None]:
+        def before(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = [leaf for leaf in (*args, *kwargs.values()) if isinstance(leaf, Tensor)]
+            if threading.get_ident() == thread and given:
+                see(name, given[0])
 
         return before
 
-    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
+    handles = [
+        layer.register_forward_pre_hook(hook(name), with_kwargs=True)
+        for name, layer in layers.items()
+    ]
     try:
         yield
     finally:

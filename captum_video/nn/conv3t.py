@@ -29,9 +29,11 @@ class FactorizedConv3d(nn.Module, ABC):
         first_slice: ``(out_channels, in_channels / groups, height, width)``.
         bias: ``(out_channels,)`` or None.
         steps: number of transformations.
+        transform_names: the names of their parameters.
     """
 
     bias: Parameter | None
+    transform_names: tuple[str, ...]
 
     def __init__(
         self,
@@ -118,14 +120,16 @@ class FactorizedConv3d(nn.Module, ABC):
         """The kernel, differentiable in the parameters.
 
         Returns:
-            ``(out_channels, in_channels / groups, depth, height, width)``.
+            ``(out_channels, in_channels / groups, depth, height, width)``, not shared with the layer.
         """
+        kernel = self._kernel()
+        return kernel.clone() if self._kept is not None and kernel is self._kept[1] else kernel
+
+    def _kernel(self) -> Tensor:
+        """The kernel, which may be the one that is kept."""
         sources = (self.first_slice, *self._transforms())
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in sources)
-        unseen = (
-            torch.compiler.is_compiling() or self.first_slice.is_meta
-        )  # values cannot be compared
-        if self.training or wanted or unseen:
+        if self.training or wanted or _without_values(self.first_slice):
             return self._build()
         kept = self._kept
         if kept is None or not all(map(_equal, kept[0], sources)):
@@ -143,7 +147,7 @@ class FactorizedConv3d(nn.Module, ABC):
         Returns:
             As :class:`torch.nn.Conv3d` with the same kernel.
         """
-        return nn.Conv3d._conv_forward(self, x, self.kernel(), self.bias)  # type: ignore[arg-type]
+        return nn.Conv3d._conv_forward(self, x, self._kernel(), self.bias)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def to_conv3d(self) -> nn.Conv3d:
@@ -171,10 +175,9 @@ class FactorizedConv3d(nn.Module, ABC):
         """The arguments, as :class:`torch.nn.Conv3d` shows them."""
         return nn.Conv3d.extra_repr(self)  # type: ignore[arg-type]
 
-    def _transforms(self) -> tuple[Parameter, ...]:
-        """The parameters beside first slice and bias."""
-        others = ("first_slice", "bias")
-        return tuple(p for name, p in self.named_parameters(recurse=False) if name not in others)
+    def _transforms(self) -> tuple[Tensor, ...]:
+        """The parameters of the transformations, also where pruning or the like computes them."""
+        return tuple(getattr(self, name) for name in self.transform_names)
 
     def _build(self) -> Tensor:
         device = self.first_slice.device.type
@@ -200,7 +203,8 @@ class Conv3T(FactorizedConv3d):
     slice *samples* the previous one, so the content moves the other way: ``scale`` 2 shrinks it,
     ``rotation`` > 0 (radians) turns it counter-clockwise, ``translation_x`` > 0 moves it left by
     :math:`t_x (k - 1) / 2` taps and ``translation_y`` > 0 up.
-    :class:`captum_video.TemporalParameters` reads them as motion.
+    :class:`captum_video.TemporalParameters` reads them as motion. To the tracers of ``torch.fx`` it
+    is a leaf: ``leaf_modules=[Conv3T]`` in torchvision's ``create_feature_extractor``.
 
     Even kernels are transformed about the point between their middle taps. In a rectangular kernel
     the unit is half its width along x and half its height along y, as ``affine_grid`` has it, so
@@ -234,13 +238,14 @@ class Conv3T(FactorizedConv3d):
             that ``Conv3d`` refuses.
     """
 
+    transform_names = ("scale", "rotation", "translation_x", "translation_y")
     scale: Parameter
     rotation: Parameter
     translation_x: Parameter
     translation_y: Parameter
 
     def _add_transforms(self, made: dict[str, Any]) -> None:
-        for name in ("scale", "rotation", "translation_x", "translation_y"):
+        for name in self.transform_names:
             empty = torch.empty(self.steps, self.out_channels, **made)
             self.register_parameter(name, Parameter(empty))
 
@@ -257,9 +262,8 @@ class Conv3T(FactorizedConv3d):
             ``(steps, out_channels, 2, 3)``, see :func:`captum_video.nn.affine_maps`, in float32 or
             more.
         """
-        own = (self.scale, self.rotation, self.translation_x, self.translation_y)
         wide = torch.promote_types(self.scale.dtype, torch.float32)
-        return affine_maps(*(parameter.to(wide) for parameter in own))
+        return affine_maps(*(parameter.to(wide) for parameter in self._transforms()))
 
     def sampling(self) -> Tensor:
         """Bilinear sampling at each map.
@@ -284,6 +288,7 @@ class FreeConv3T(FactorizedConv3d):
         transform: ``(steps, out_channels, P, P)`` with ``P = height * width``.
     """
 
+    transform_names = ("transform",)
     transform: Parameter
 
     def _add_transforms(self, made: dict[str, Any]) -> None:
@@ -304,6 +309,12 @@ class FreeConv3T(FactorizedConv3d):
             ``(steps, out_channels, P, P)``.
         """
         return self.transform.to(torch.promote_types(self.transform.dtype, torch.float32))
+
+
+def _without_values(tensor: Tensor) -> bool:
+    """Whether values cannot be compared: in compilers, tracers, transforms and on no device."""
+    compiled = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return compiled or tensor.is_meta or torch._C._functorch.maybe_current_level() is not None
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

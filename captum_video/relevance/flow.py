@@ -121,13 +121,9 @@ class Flow:
         return value
 
     def keep(self, tensor: Tensor) -> Value:
-        """The value that ``tensor`` holds, whose relevance is to be read in the end.
-
-        It counts as used, so that a batch norm after it is not folded into what made it.
-        """
+        """The value that ``tensor`` holds, whose relevance is to be read in the end."""
         value = self.value(tensor)
         value.kept = True
-        value.consumers += 1
         return value
 
     def check_constants(self, tensors: Iterable[Tensor]) -> None:

@@ -107,6 +107,14 @@ class TestReadout:
         assert result.readout.explained is not None
         assert result.readout.frames_per_step == 1
         assert result.where.shape == (2, 1, 6, 16, 16)
+        weights, readout = result.weights[0], result.readout
+        assert readout.explained is not None
+        assert readout.explained_still is not None
+        shares = [float(weights @ s) for s in (readout.explained, readout.explained_still)]
+        assert result.describe().endswith(
+            f"This is a fit, which explains {shares[0]:.0%} of these kernels; equal slices, without any "
+            f"motion, explain {shares[1]:.0%}."
+        )
 
     def test_what_equal_slices_explain(self) -> None:
         layer = nn.Conv3d(1, 2, (2, 1, 2), bias=False, dtype=torch.float64)

@@ -83,6 +83,17 @@ class TestAttribute:
         )
         assert torch.allclose(given.sum(1), torch.ones(2, dtype=torch.float64))
 
+    def test_signs_do_not_turn_with_the_score(self) -> None:
+        net, x = build(), clip()
+        target = int(net(x).sum(0).argmin())
+        assert (net(x)[:, target] < 0).all()
+        parameters = TemporalParameters(net)
+        given = parameters.attribute(x, target=target, method="deep_taylor")
+        one = parameters.attribute(x, target=target, method="deep_taylor", seed="one")
+        score = parameters.attribute(x, target=target, method="deep_taylor", seed="score")
+        assert torch.equal(given, one)
+        assert torch.allclose(score, one * net(x)[:, target, None])
+
     def test_predicted_and_several_inputs(self) -> None:
         net, x = build(), clip()
         parameters = TemporalParameters(net)
@@ -116,6 +127,15 @@ def detector() -> nn.Module:
     return net
 
 
+def positive(layer: Conv3T) -> Conv3T:
+    """The layer with a positive first slice and bias, so that every channel speaks for itself."""
+    with torch.no_grad():
+        layer.first_slice.abs_()
+        if layer.bias is not None:
+            layer.bias.abs_()
+    return layer.double()
+
+
 def dot(x: int, y: int) -> Tensor:
     """A dot that moves by so much a frame from the middle."""
     video = torch.zeros(1, 1, 6, 16, 16, dtype=torch.float64)
@@ -147,6 +167,44 @@ class TestMotion:
         assert seen.argmax() == 2  # the kernel's middle frame, when the dot passes
         assert divmod(int(result.where[0, 0, 2].argmax()), 16) == (6, 6)
 
+    def test_channels_without_weight_show_nothing(self) -> None:
+        net, x = build(), clip()
+        parameters = TemporalParameters(net)
+        results = [parameters.motion(x, target=1, top=top) for top in range(1, 6)]
+        counts = (results[0].weights > 0).sum(1)
+        assert (counts < 5).any()
+        for example in range(2):
+            own = results[int(counts[example]) - 1].where[example]
+            assert torch.allclose(results[4].where[example], own)
+            assert results[4].describe(example).count("%)") == counts[example]
+
+    def test_a_motion_that_cannot_be_read(self) -> None:
+        net = detector()
+        with torch.no_grad():
+            net.conv.scale[1, 0] = 1e-5  # type: ignore[union-attr, operator]
+        video = dot(1, 0)
+        with pytest.warns(UserWarning, match="nearer to 0"):
+            result = TemporalParameters(net).motion(video, target=0)
+        assert result.known.tolist() == [0]
+        assert "no motion that can be read" in result.describe()
+        text = "Channels with 100% of the weight have no motion that can be read."
+        assert result.describe().endswith(text)
+
+    def test_fewer_channels_than_are_shown(self) -> None:
+        layer = positive(Conv3T(1, 2, 3, padding=1))
+        net = nn.Sequential(layer, nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
+        result = TemporalParameters(net).motion(clip(), target=0)
+        assert result.channels.shape == (2, 2)
+
+    def test_frames_in_words(self) -> None:
+        layer = positive(Conv3T(1, 3, 3, padding=2, dilation=2))
+        net = nn.Sequential(nn.MaxPool3d(2), layer, nn.AdaptiveAvgPool3d(1), nn.Flatten())
+        parameters = TemporalParameters(net.eval())
+        x = clip(1, 1, 12, 16, 16)
+        assert " over 4 frames" in parameters.motion(x, target=0).describe()
+        assert " px right" in parameters.motion(x, target=0, units="input").describe()
+        assert " over 8 frames" in parameters.motion(x, target=0, units="input").describe()
+
     def test_shares(self) -> None:
         net, x = build(), clip()
         parameters = TemporalParameters(net)
@@ -167,6 +225,7 @@ class TestMotion:
             assert torch.allclose(result.motion.translation_y, total.translation_y @ expected.T)
             assert torch.allclose(result.motion.scale, (total.scale.log() @ expected.T).exp())
             assert (result.where >= 0).all()
+            assert torch.allclose(result.known, torch.ones(2, dtype=torch.float64))
 
     def test_units(self) -> None:
         net, x = build(), clip()

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,28 @@ class TestRead:
         assert paper.cumulative.translation_x[:, 1].tolist() == [112, 224]
         assert paper.cumulative.translation_y[:, 1].tolist() == [-37.5, -75]
         assert (paper.y_axis, paper.units) == ("up", "paper")
+
+    def test_strides_of_cut_windows_and_keywords(self) -> None:
+        class Cut(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                # its last window is cut, so that the last centre lies nearer to the one before
+                self.pool = nn.MaxPool3d(3, 3, ceil_mode=True)
+                self.conv = Conv3T(1, 3, 3, padding=1)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.conv(x=self.pool(x)).mean((2, 3, 4))
+
+        parameters = TemporalParameters(Cut().double().eval())
+        readout = parameters.read(units="input", inputs=clip(1, 1, 10, 16, 16))["conv"]
+        assert readout.frames_per_step == 3
+
+    def test_frame_sizes_of_other_integers(self) -> None:
+        size: Any = torch.Size([8, 6])
+        readout = TemporalParameters(build(), "first")
+        a = readout.read(units="paper", frame_size=size)["first"]
+        b = readout.read(units="paper", frame_size=(np.int64(8), np.int64(6)))["first"]
+        assert torch.equal(a.step.translation_x, b.step.translation_x)
 
     def test_kernel_or_motion(self) -> None:
         net = build()
@@ -218,6 +241,24 @@ class TestBadInput:
 
         with pytest.raises(ValueError, match="cannot be followed back to time, height and width"):
             TemporalParameters(Mixed(), "net.first").read(units="input", inputs=clip())
+
+    def test_time_reversed_or_at_two_rates(self) -> None:
+        net = build()
+
+        class Calls(nn.Module):
+            def __init__(self, twice: bool) -> None:
+                super().__init__()
+                self.first, self.twice = net.first, twice
+
+            def forward(self, x: Tensor) -> Tensor:
+                if self.twice:
+                    return self.first(x).sum((2, 3, 4)) + self.first(x[:, :, ::2]).sum((2, 3, 4))
+                return self.first(x.flip(2)).sum((2, 3, 4))
+
+        with pytest.raises(ValueError, match="layer 'first' sees time reversed"):
+            TemporalParameters(Calls(False)).read(units="input", inputs=clip())
+        with pytest.raises(ValueError, match="layer 'first' is called at several strides"):
+            TemporalParameters(Calls(True)).read(units="input", inputs=clip())
 
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_not_finite(self, value: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import pickle
 from typing import Any
 
 import pytest
@@ -14,19 +13,9 @@ from torch import Tensor, nn
 
 from captum_video import DeepTaylor, VideoGradCam
 from captum_video.nn import Conv3T, FactorizedConv3d, FreeConv3T
+from tests.nn.layers import KINDS, moved
 
-KINDS = (Conv3T, FreeConv3T)
 TEMPORAL = ("scale", "rotation", "translation_x", "translation_y")
-
-
-def moved(layer: FactorizedConv3d, spread: float = 0.2, seed: int = 0) -> Any:
-    """The layer with its transformations off the identity."""
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in layer._transforms():
-            noise = torch.randn(parameter.shape, generator=rng, dtype=torch.float64)
-            parameter.add_(spread * noise.to(parameter))
-    return layer
 
 
 def clip(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -70,8 +59,9 @@ class TestKernel:
         layer = moved(kind(3, 4, 5).to(dtype))
         wide = copy.deepcopy(layer).double()
         assert layer.kernel().dtype == dtype
-        error = (layer.kernel().double() - wide.kernel()).abs().max()
-        assert error <= 2 * torch.finfo(dtype).eps * wide.kernel().abs().max()
+        error = (layer.kernel().double() - wide.kernel()).abs()
+        # as near as the dtype allows: only the result is rounded to it
+        assert (error <= 0.51 * torch.finfo(dtype).eps * wide.kernel().abs() + 1e-6).all()
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -104,65 +94,6 @@ def test_like_conv3d(kind: type[FactorizedConv3d], options: dict[str, Any]) -> N
     assert exported.weight.requires_grad
     assert exported.weight.dtype == torch.float64
     assert not layer.eval().to_conv3d().training
-
-
-@pytest.mark.parametrize("kind", KINDS)
-class TestKeptKernel:
-    def test_kept_in_evaluation_mode(self, kind: type[FactorizedConv3d]) -> None:
-        layer = moved(kind(3, 4, 3)).eval()
-        with torch.no_grad():
-            kernel = layer.kernel()
-            assert layer.kernel() is kernel
-            assert layer.train().kernel() is not kernel
-            assert layer.eval().kernel() is kernel
-        layer.requires_grad_(False)
-        assert layer.kernel() is kernel
-
-    def test_a_gradient_can_still_be_had(self, kind: type[FactorizedConv3d]) -> None:
-        layer = moved(kind(3, 4, 3)).eval()
-        with torch.no_grad():
-            layer.kernel()
-        for _ in range(2):
-            (gradient,) = torch.autograd.grad(layer.kernel().square().sum(), layer.first_slice)
-            assert gradient.abs().max() > 0
-
-    def test_built_anew_after_a_change(self, kind: type[FactorizedConv3d]) -> None:
-        layer = moved(kind(3, 4, 3, dtype=torch.float64)).eval()
-        with torch.no_grad():
-            for name in dict(layer.named_parameters()).keys() - {"bias"}:
-                before = layer.kernel()
-                # through .data, which torch does not count as a change
-                getattr(layer, name).data.mul_(1.25).add_(0.125)
-                after = layer.kernel()
-                assert (after - before).abs().max() > 1e-3
-                assert torch.equal(after, copy.deepcopy(layer).train().kernel())
-            layer.load_state_dict(kind(3, 4, 3, dtype=torch.float64).state_dict())
-            assert torch.equal(layer.kernel()[:, :, 0], layer.kernel()[:, :, 1])
-
-    def test_follows_the_dtype(self, kind: type[FactorizedConv3d]) -> None:
-        layer = moved(kind(3, 4, 3)).eval()
-        with torch.no_grad():
-            assert layer.kernel().dtype == torch.float32
-            assert layer.double().kernel().dtype == torch.float64
-
-    def test_kept_under_inference_mode_serves_outside(self, kind: type[FactorizedConv3d]) -> None:
-        layer, x = moved(kind(3, 4, 3)).eval().requires_grad_(False), torch.randn(1, 3, 4, 6, 6)
-        with torch.inference_mode():
-            inside = layer(x)
-        leaf = x.clone().requires_grad_()
-        outside = layer(leaf)
-        assert torch.equal(inside, outside)
-        outside.sum().backward()
-        assert leaf.grad is not None
-
-    def test_copies_and_files_leave_it_out(self, kind: type[FactorizedConv3d]) -> None:
-        layer, x = moved(kind(3, 4, 3)).eval(), torch.randn(1, 3, 4, 6, 6)
-        with torch.no_grad():
-            expected = layer(x)
-            size = len(pickle.dumps(kind(3, 4, 3).eval()))
-            assert len(pickle.dumps(layer)) == size
-            assert torch.equal(pickle.loads(pickle.dumps(layer))(x), expected)
-            assert torch.equal(copy.deepcopy(layer)(x), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -210,6 +141,13 @@ class TestUse:
         layer = kind(3, 4, 3, padding=1, device="meta")
         for mode in (layer.train(), layer.eval().requires_grad_(False)):
             assert mode(torch.zeros(2, 3, 5, 8, 8, device="meta")).shape == (2, 4, 5, 8, 8)
+
+    @pytest.mark.filterwarnings("ignore")  # torch.jit is on its way out, and says so
+    def test_script_trace(self, kind: type[FactorizedConv3d]) -> None:
+        layer, x = moved(kind(3, 4, 3, padding=1)).eval(), torch.randn(2, 3, 5, 8, 8)
+        with torch.no_grad():
+            traced = torch.jit.trace(layer, (x,))
+            assert torch.allclose(traced(x), layer(x), atol=1e-6)
 
     def test_export(self, kind: type[FactorizedConv3d]) -> None:
         layer, x = moved(kind(3, 4, 3, padding=1)).eval(), torch.randn(2, 3, 5, 8, 8)

@@ -134,6 +134,13 @@ class TestByHand:
         assert numbers(step.translation_x) == numbers(step.fraction_x) == [0]
         assert numbers(step.translation_y) == [-2]
 
+    def test_an_axis_with_a_single_tap_takes_the_others_unit(self) -> None:
+        moves = steps({"rotation": math.radians(-30), "scale": 0.5}, {"translation_y": -1.0})
+        for half in ((0.0, 3.0), (3.0, 0.0)):
+            _, total = stepwise_and_composed(moves, half, inverse=True)
+            assert numbers(total.rotation) == [30, 30]
+            assert numbers(total.scale) == [2, 2]
+
 
 @pytest.mark.parametrize("half", [(1.0, 1.0), (3.0, 3.0), (1.0, 2.0)])
 def test_points(half: tuple[float, float]) -> None:
