@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple
 
 import torch
@@ -95,11 +96,16 @@ def fit_affine_chain(
         explains less than equal slices (the kernel's mean over time) would.
 
     Raises:
-        TypeError: if ``kernels`` is no floating-point tensor.
+        TypeError: if ``kernels`` is no floating-point tensor, or ``starts``, ``iterations`` or
+            ``seed`` no integer.
         ValueError: if it has another rank, no second slice, a single tap in space, or entries that
-            are not finite; if ``starts`` or ``iterations`` is not positive.
+            are not finite; if ``starts`` or ``iterations`` is not positive, or ``seed`` has more
+            than 64 bits.
     """
-    _check(kernels, starts, iterations)
+    _check(kernels)
+    starts = _whole("starts", starts, 1)
+    iterations = _whole("iterations", iterations, 1)
+    seed = _whole("seed", seed, -(2**63), 2**64 - 1)
     channels, _, depth, height, width = kernels.shape
     device = torch.device("cpu") if kernels.device.type == "mps" else kernels.device
     prepared = _prepared(kernels.detach().to(device, torch.float64))
@@ -116,7 +122,7 @@ def fit_affine_chain(
     return _result(kernels.detach(), torch.cat(found).unflatten(1, (depth - 1, LINEAR)))
 
 
-def _check(kernels: Tensor, starts: int, iterations: int) -> None:
+def _check(kernels: Tensor) -> None:
     if not isinstance(kernels, Tensor) or not kernels.is_floating_point():
         got = kernels.dtype if isinstance(kernels, Tensor) else type(kernels).__name__
         raise TypeError(f"kernels must be a floating-point tensor, got {got}")
@@ -138,9 +144,21 @@ def _check(kernels: Tensor, starts: int, iterations: int) -> None:
     broken = int((~kernels.isfinite()).flatten(1).any(1).sum())
     if broken:
         raise ValueError(f"kernels must be finite, {broken} of {shape[0]} channels are not")
-    for name, value in (("starts", starts), ("iterations", iterations)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _whole(name: str, value: object, least: int, most: int | None = None) -> int:
+    """An argument as an integer within bounds."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    if most is not None and number > most:
+        raise ValueError(f"{name} must be at most {most}, got {number}")
+    return number
 
 
 def _search(
@@ -215,7 +233,7 @@ def _result(kernels: Tensor, places: Tensor) -> AffineChain:
     identity = torch.zeros_like(places)
     identity[..., 0] = 1
     plain = _chain(kernels, _parameters(identity, kernels.dtype))
-    # rounding, above all to half precision, can cost more than was won
+    # rounding the parameters, above all to half precision, can cost more than was won
     worse = ~(found.explained > plain.explained)
     chosen = [
         torch.where(worse.view(shape), one, other)
@@ -223,7 +241,7 @@ def _result(kernels: Tensor, places: Tensor) -> AffineChain:
             plain, found, ((-1, 1, 1, 1), *[(1, -1)] * 4, (-1,)), strict=True
         )
     ]
-    return AffineChain(*(part.to(kernels.device) for part in chosen))
+    return AffineChain(*(part.to(kernels.dtype).to(kernels.device) for part in chosen))
 
 
 def _parameters(places: Tensor, dtype: torch.dtype) -> Tensor:
@@ -239,14 +257,14 @@ def _parameters(places: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _chain(kernels: Tensor, parameters: Tensor) -> AffineChain:
-    """The best first slice for given parameters, and what both explain."""
+    """The best first slice for given parameters, and what both explain, in float64."""
+    parameters = parameters.double()
     wide = kernels.to(parameters.device, torch.float64)
     largest = _or_one(wide.abs().amax((1, 2, 3, 4), keepdim=True))
     wide = wide / largest
-    sampling = sampling_matrices(affine_maps(*parameters.double()), (wide.shape[3], wide.shape[4]))
+    sampling = sampling_matrices(affine_maps(*parameters), (wide.shape[3], wide.shape[4]))
     flat = wide.permute(0, 2, 3, 4, 1).flatten(2, 3)
     first = first_slices(flat, sampling.movedim(1, 0)).mT.unflatten(2, wide.shape[3:])
     missed = (wide - stacked_slices(first, sampling)).square().sum((1, 2, 3, 4))
     explained = 1 - missed / wide.square().sum((1, 2, 3, 4))
-    parts = (first * largest[:, 0], *parameters, explained)
-    return AffineChain(*(part.to(kernels.dtype) for part in parts))
+    return AffineChain(*(first * largest[:, 0], *parameters, explained))
