@@ -176,7 +176,9 @@ def explain_channel(
         channel: the channel's number.
         motion: the temporal parameters, of the layer or by layer, as
             :meth:`captum_video.TemporalParameters.read` gives them. None reads those of a
-            ``Conv3T``; for a ``Conv3d``, :meth:`captum_video.TemporalParameters.fit` finds some.
+            ``Conv3T``; for a ``Conv3d``, :meth:`captum_video.TemporalParameters.fit` finds some. It
+            must be of this very layer: by its name, or, where either was read or explained without
+            the model around it and is called by its class, by its kernel size and channels.
         additional_forward_args: further arguments of the model.
         reduce: the channel's activation, at its most active place (``"max"``) or the ``"mean"``
             over all: what saliency differentiates and what is maximised.
@@ -189,9 +191,10 @@ def explain_channel(
         All of it; the clip that is maximised has the shape of ``inputs``.
 
     Raises:
-        TypeError: as for :func:`channel_saliency` and for options that do not exist.
+        TypeError: as for :func:`channel_saliency`, for options that do not exist, or a ``motion``
+            that is no readout.
         ValueError: as for :func:`channel_saliency` and :meth:`ActivationMaximization.maximize`, for
-            several clips, or a ``motion`` without this layer or channel.
+            several clips, or a ``motion`` without this layer or channel, or of another layer.
         RuntimeError: as for :func:`channel_saliency`.
     """
     if isinstance(inputs, Tensor) and inputs.dim() == 5 and len(inputs) > 1:
@@ -248,8 +251,25 @@ def _motion_of(
         if not isinstance(layer, Conv3T):
             return None, f"a {type(layer).__name__} has no temporal parameters of its own"
         motion = next(iter(TemporalParameters(channels.cam.forward, layer).read().values()))
-    check_channel(channel, motion.step.scale.shape[1], motion.layer, "motion's channel")
+    if not isinstance(motion, LayerReadout):
+        raise TypeError(
+            "motion must be a LayerReadout or a mapping from layers to such, got "
+            f"{type(motion).__name__}"
+        )
+    if motion.layer != name and not _is_of_bare_layer(motion, layer, name):
+        raise ValueError(
+            f"motion must be of the explained layer {name!r}, got that of layer {motion.layer!r}"
+        )
+    check_channel(channel, motion.channels, motion.layer, "motion's channel")
     return motion, ""
+
+
+def _is_of_bare_layer(motion: LayerReadout, layer: Module, name: str) -> bool:
+    """Whether one of the two is known by its class only, and their kernels are of one size."""
+    return type(layer).__name__ in (motion.layer, name) and (
+        getattr(layer, "kernel_size", None) == motion.kernel_size
+        and getattr(layer, "out_channels", None) == motion.channels
+    )
 
 
 def _peaks(activation: Tensor, gradient: Tensor, placed: Arrangement) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,6 +99,25 @@ class TestSaliency:
         expected[0, 0, 2] = 1.5
         assert torch.equal(found.saliency, expected)
         assert found.peak_frame.tolist() == [2]
+
+    def test_the_middle_of_two_frames_is_the_later_one(self) -> None:
+        model = nn.Conv3d(1, 1, (2, 1, 1), stride=(2, 1, 1), bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([2.0, 1.0]).view(1, 1, 2, 1, 1))
+        x = torch.zeros(3, 1, 6, 1, 1, dtype=torch.float64)
+        x[range(3), 0, [0, 2, 5]] = 1.0
+        found = channel_saliency(model.eval(), model, x, 0)
+        assert found.peak_slice.tolist() == [0, 1, 2]
+        assert found.peak_frame.tolist() == [1, 3, 5]  # of frames 0 and 1, 2 and 3, 4 and 5
+
+    def test_a_slice_in_the_padding_belongs_to_the_nearest_frame(self) -> None:
+        model = nn.Conv3d(1, 1, (1, 1, 1), padding=(2, 0, 0), dtype=torch.float64)
+        with torch.no_grad():
+            model.weight.fill_(-1.0)
+        x = torch.ones(1, 1, 4, 1, 1, dtype=torch.float64)
+        with pytest.warns(UserWarning, match=r"gradient of channel 0 .* is zero"):
+            found = channel_saliency(model.eval(), model, x, 0)
+        assert (found.peak_slice.tolist(), found.peak_frame.tolist()) == ([0], [0])
 
     def test_frames_in_the_batch(self) -> None:
         """A layer that sees frames alone looks at one frame."""
@@ -253,14 +273,48 @@ class TestExplanation:
         readout = TemporalParameters(model).read(units="paper", frame_size=(9, 8))
         by_layer = explain_channel(model, "0", x, 1, motion=readout, **FEW)
         assert by_layer.motion is readout["0"]
-        alone = explain_channel(model, "1", x, 1, motion=readout["0"], **FEW)  # after the ReLU
+        alone = explain_channel(model, "0", x, 1, motion=readout["0"], **FEW)
         assert alone.motion is readout["0"]
         with pytest.raises(ValueError, match="motion has no layer '1'; it holds '0', '2'"):
             explain_channel(model, "1", x, 1, motion=readout, **FEW)
         with pytest.raises(
-            ValueError, match=r"motion's channel must be from 0 to 3, .* '0', got 4"
+            ValueError, match=r"motion's channel must be from 0 to 3, .* '2', got 4"
         ):
-            explain_channel(model, "2", x, 4, motion=readout["0"], **FEW)
+            explain_channel(model, "2", x, 4, motion=replace(readout["0"], layer="2"), **FEW)
+
+    @pytest.mark.parametrize("layer", ["1", "2"])
+    def test_motion_of_another_layer(self, layer: str) -> None:
+        model, x = moving(), clip(1, 3, 6, 9, 8)
+        readout = TemporalParameters(model).read()
+        text = f"motion must be of the explained layer '{layer}', got that of layer '0'"
+        for motion in (readout["0"], {layer: readout["0"]}):
+            with pytest.raises(ValueError, match=text):
+                explain_channel(model, layer, x, 1, motion=motion, **FEW)
+
+    def test_motion_of_the_bare_layer(self) -> None:
+        """Read or explained without the model around it, a layer is called by its class."""
+        model, x = moving(), clip(1, 3, 6, 9, 8)
+        bare = TemporalParameters(model[2]).read()["Conv3T"]
+        assert explain_channel(model, "2", x, 1, motion=bare, **FEW).motion is bare
+        whole = TemporalParameters(model).read()["2"]
+        found = explain_channel(lambda clips: model(clips), model[2], x, 1, motion=whole, **FEW)
+        assert (found.layer, found.motion) == ("Conv3T", whole)
+        plain = seeded(nn.Sequential(nn.Conv3d(3, 4, 3, padding=1)))
+        fitted = TemporalParameters.fit(plain.get_submodule("0"), starts=1, iterations=1).read()[
+            "Conv3d"
+        ]
+        assert explain_channel(plain, "0", x, 1, motion=fitted, **FEW).motion is fitted
+        other = TemporalParameters(seeded(Conv3T(4, 5, (2, 3, 3)))).read()["Conv3T"]
+        for motion in (TemporalParameters(model[0]).read()["Conv3T"], other, fitted):
+            text = f"motion must be of the explained layer '2', got that of layer '{motion.layer}'"
+            with pytest.raises(ValueError, match=text):
+                explain_channel(model, "2", x, 1, motion=motion, **FEW)
+
+    def test_motion_that_is_no_readout(self) -> None:
+        with pytest.raises(
+            TypeError, match=r"motion must be a LayerReadout or a mapping .* got int"
+        ):
+            explain_channel(moving(), "2", clip(1, 3, 6, 9, 8), 1, motion=3, **FEW)  # type: ignore[arg-type]
 
     def test_an_ordinary_layer_has_no_motion(self) -> None:
         found = explain_channel(seeded(C3DLike()), "features.3", clip(1, *SHAPE[1:]), 1, **FEW)
