@@ -29,6 +29,11 @@ from captum_video.visualization._plots import (
 )
 
 _PATH = LinearSegmentedColormap.from_list("path", ["#1f5fb4", "#8a4f9e", "#d0211c"])
+_TITLES = {
+    "motion": ("scale", "rotation, ° clockwise", "translation, blue to red"),
+    "kernel": ("scale of the\nkernel's sampling", "rotation of the kernel's\nsampling, ° clockwise",
+               "translation of the kernel's\nsampling, blue to red"),
+}  # fmt: skip
 _LUMA = np.array([0.299, 0.587, 0.114])
 _PICTURE, _PLOT, _GAP = 1.5, 1.45, 0.62  # inches
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.55, 0.25, 0.45, 0.5
@@ -80,7 +85,7 @@ def channel_figure(
     largest gradient magnitude of all colours) in red; beside it, frames of the clip that activates
     the channel most. Below, its temporal parameters cumulated from slice to slice: scale, rotation
     and the path of the translation from blue to red, for which down on the screen is down. All
-    channels of a figure share these axes.
+    channels share these axes. With ``describes="kernel"`` they are named as the kernel's sampling.
 
     Args:
         explanations: from :func:`captum_video.attr.explain_channel`.
@@ -124,8 +129,9 @@ def channel_figure(
         if track is None:
             _draw_note(row[2:], item.note)
             continue
-        _draw_course(row[2], track.scale, "scale", 1.0, limits[0])
-        _draw_course(row[3], track.rotation, "rotation, ° clockwise", 0.0, limits[1])
+        scale, rotation, _ = _TITLES[item.motion.describes]
+        _draw_course(row[2], track.scale, scale, 1.0, limits[0])
+        _draw_course(row[3], track.rotation, rotation, 0.0, limits[1])
         _draw_path(row[4], track, item.motion, limits[2])
     return figure, axes
 
@@ -315,22 +321,19 @@ def _draw_path(axes: Axes, track: _Track, motion: Any, limit: float) -> None:
     axes.axvline(0, color=LINE, linewidth=0.8, zorder=0)
     colours = _colours(len(track.x))
     for k in range(len(track.x) - 1):
-        ends = (
-            (float(track.x[k + 1]), float(track.y[k + 1])),
-            (float(track.x[k]), float(track.y[k])),
-        )
-        if not np.isfinite(ends).all():
+        there, here = ((float(track.x[j]), float(track.y[j])) for j in (k + 1, k))
+        if not np.isfinite((there, here)).all():
             break
         last = k == len(track.x) - 2
         style = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4" if last else "-",
                  "color": colours[k + 1], "linewidth": 2.0, "shrinkA": 0, "shrinkB": 0}  # fmt: skip
-        axes.annotate("", *ends, arrowprops=style, zorder=2)
+        axes.annotate("", there, here, arrowprops=style, zorder=2)
     axes.scatter(
         track.x[:-1], track.y[:-1], s=24, zorder=3, edgecolors=colours[:-1], linewidths=1.4,
         facecolors=["white", *colours[1:-1]],
     )  # fmt: skip
     centre_plane(axes, limit, motion.y_axis)
-    axes.set_title("translation, blue to red", fontsize=8.5, color=INK, pad=5)
+    axes.set_title(_TITLES[motion.describes][2], fontsize=8.5, color=INK, pad=5)
     unit = f"{unit_name(motion.units)}, right and {motion.y_axis}"
     axes.set_xlabel(unit, fontsize=8, color=QUIET, labelpad=2)
     quiet_frame(axes)
@@ -340,9 +343,7 @@ def _draw_note(axes: Sequence[Axes], note: str) -> None:
     """Words where the parameters would be."""
     for one in axes:
         one.set_axis_off()
-    axes[0].text(
-        0, 0.98, note, transform=axes[0].transAxes, fontsize=8, color=QUIET, va="top", ha="left"
-    )
+    axes[0].text(0, 0.98, note, transform=axes[0].transAxes, fontsize=8, color=QUIET, va="top")
 
 
 def _colours(count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from captum_video.attr import explain_channel
+from captum_video.attr._temporal_readout import Describes
 from captum_video.nn import Conv3T
 from captum_video.visualization import channel_figure, overlay
 from tests.nets import clip, seeded
@@ -125,6 +127,20 @@ def test_the_path_goes_as_on_the_screen() -> None:
     assert axes[0, 4].get_xlabel() == "paper's pixels, right and up"
 
 
+@pytest.mark.parametrize("describes", ["motion", "kernel"])
+def test_the_inverse_is_not_named_a_motion(describes: Describes) -> None:
+    own = replace(drawn(2, 2, 1.0), describes=describes)
+    _, axes = channel_figure([explanation(motion=own), explanation(motion=own)])
+    for row in axes:
+        titles = [one.get_title() for one in row[2:]]
+        for name, title in zip(("scale", "rotation", "translation"), titles, strict=True):
+            assert title.startswith(name)
+            assert ("of the" in title and "kernel's" in title) == (describes == "kernel")
+            assert ("sampling" in title) == (describes == "kernel")
+        assert "° clockwise" in titles[1]
+        assert "blue to red" in titles[2]
+
+
 def test_channels_share_their_axes() -> None:
     small = readout(motion([[1.0, 1.0]], [[0.0, 0.5]], [[0.0, 0.01]], [[0.0, 0.0]]))
     figure, axes = channel_figure([explanation(), explanation(motion=small, channel=0)])
@@ -175,16 +191,17 @@ def test_a_step_without_motion_ends_the_path() -> None:
     assert np.isfinite(axes[0, 4].get_xlim()).all()
 
 
+@pytest.mark.parametrize("describes", ["motion", "kernel"])
 @pytest.mark.parametrize(
     ("shape", "steps", "count"), [((1, 4, 30, 9), 4, 1), ((3, 2, 9, 40), 1, 3), (SHAPE, 2, 4)]
 )
 def test_everything_can_be_read(
-    shape: tuple[int, ...], steps: int, count: int, tmp_path: Path
+    shape: tuple[int, ...], steps: int, count: int, describes: Describes, tmp_path: Path
 ) -> None:
     item = explanation(
         clip=clip(*shape), saliency=clip(*shape), maximised=clip(*shape), peak_frame=1,
         maximised_frame=0,
-        motion=drawn(steps, 2, 3.0), layer="inception4c." + "branch2." * 9,
+        motion=replace(drawn(steps, 2, 3.0), describes=describes), layer="inception4c." + "branch2." * 9,
     )  # fmt: skip
     figure, _ = channel_figure([item] * count)
     figure.savefig(tmp_path / "channel.png")
