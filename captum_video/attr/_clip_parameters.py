@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,21 +48,17 @@ class Bounds:
             rms: for neither of these.
 
         Raises:
+            TypeError: if one is no number, or ``value_range`` no pair.
             ValueError: if one is missing, empty, of the wrong length, or not finite.
         """
-        if not (math.isfinite(rms) and rms > 0):
-            raise ValueError(f"rms must be a positive number, got {rms}")
+        check_number("rms", rms, "a positive number", lambda x: x > 0)
         if (mean is None) != (std is None):
             missing = "std" if std is None else "mean"
             raise ValueError(f"mean and std belong together, got no {missing}")
         if mean is not None and value_range is not None:
             raise ValueError("value_range and mean/std exclude each other, got both")
         if value_range is not None:
-            low, high = value_range
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(
-                    f"value_range must be (low, high) with low < high, got {value_range}"
-                )
+            low, high = _pair(value_range)
             return cls(_each(low, colours, "value_range"), _each(high, colours, "value_range"), rms)
         if mean is None or std is None:
             return cls(None, None, rms)
@@ -158,6 +155,51 @@ class Fourier(Parameterization):
         self.parameter *= _gaussian(self.size[1:], sigma).to(self.parameter).unsqueeze(-1)
 
 
+def check_number(
+    name: str, value: object, expected: str, fits: Callable[[float], bool] = lambda _: True
+) -> float:
+    """Refuses what is no finite number, or not one that fits.
+
+    Args:
+        name: of the argument.
+        value: what the caller gave.
+        expected: what it must be, in words.
+        fits: whether a finite number is such.
+
+    Returns:
+        The number.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is not finite, or does not fit.
+    """
+    try:
+        number = None if isinstance(value, str | bytes | bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be {expected}, got {value!r}")
+    if not (math.isfinite(number) and fits(number)):
+        raise ValueError(f"{name} must be {expected}, got {value}")
+    return number
+
+
+def _pair(value: object) -> tuple[float, float]:
+    """The lowest and the highest value."""
+    expected = "(low, high) with low < high"
+    text = f"value_range must be {expected}, got {value!r}"
+    try:
+        parts: tuple[Any, ...] = tuple(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(text) from None
+    if len(parts) != 2:
+        raise ValueError(text)
+    low, high = (check_number("value_range", part, expected) for part in parts)
+    if low >= high:
+        raise ValueError(text)
+    return low, high
+
+
 def _leaf(noise: Tensor, count: int, like: Tensor) -> Tensor:
     wide = torch.promote_types(like.dtype, torch.float32)  # half precision has no transforms
     return noise.to(like.device, wide).expand(count, *noise.shape).clone().requires_grad_()
@@ -179,9 +221,11 @@ def _gaussian(size: Sequence[int], sigma: float) -> Tensor:
 
 def _each(value: float | Sequence[float], colours: int, name: str) -> Tensor:
     """One number for each colour, ``(C, 1, 1, 1)``."""
-    found = torch.as_tensor(value, dtype=torch.float64).flatten()
+    text = f"{name} must be one finite number, or one for each of {colours} colours, got {value!r}"
+    try:
+        found = torch.as_tensor(value, dtype=torch.float64).flatten()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(text) from None
     if found.numel() not in (1, colours) or not bool(found.isfinite().all()):
-        raise ValueError(
-            f"{name} must be one finite number, or one for each of {colours} colours, got {value}"
-        )
+        raise ValueError(text)
     return found.expand(colours).view(-1, 1, 1, 1)

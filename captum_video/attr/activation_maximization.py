@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,13 @@ from tqdm.auto import tqdm
 
 from captum_video._core.checks import check_choice
 from captum_video._core.guards import module_of
-from captum_video.attr._clip_parameters import Bounds, Fourier, Parameterization, Pixels
+from captum_video.attr._clip_parameters import (
+    Bounds,
+    Fourier,
+    Parameterization,
+    Pixels,
+    check_number,
+)
 from captum_video.attr._layer_channels import (
     Activations,
     LayerChannels,
@@ -63,16 +68,15 @@ class _Settings:
         _check_whole("steps", self.steps, 1)
         _check_whole("blur_every", self.blur_every, 1)
         _check_whole("seed", self.seed, 0)
+        if self.seed >= 2**64:
+            raise ValueError(f"seed must be whole, from 0 to {2**64 - 1}, got {self.seed}")
         if not isinstance(self.jitter, tuple | list) or len(self.jitter) != 3:
             raise ValueError(f"jitter must be (frames, rows, columns), got {self.jitter!r}")
         for number in self.jitter:
             _check_whole("jitter", number, 0)
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"lr must be a positive number, got {self.lr}")
+        check_number("lr", self.lr, "a positive number", lambda x: x > 0)
         for name in ("blur", "l2", "total_variation", "temporal_variation"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a number from 0 up, got {value}")
+            check_number(name, getattr(self, name), "a number from 0 up", lambda x: x >= 0)
 
     def penalty(self, clips: Tensor) -> Tensor:
         """The regularisers of each clip, weighted, ``(K,)``."""
@@ -190,7 +194,7 @@ class ActivationMaximization:
             The clips, and the activation at each step.
 
         Raises:
-            TypeError: for a channel that is no integer.
+            TypeError: for a channel that is no integer, or what should be a number and is none.
             ValueError: for a channel that the layer does not have, another number that is out of
                 range, a layer that is not called exactly once or does not depend on the clip, or an
                 activation that is not finite.

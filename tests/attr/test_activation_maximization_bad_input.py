@@ -58,6 +58,46 @@ def test_options(options: dict[str, Any], text: str) -> None:
         ActivationMaximization(seeded(C3DLike()), "features.3").maximize(**given)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"lr": "a"}, "lr must be a positive number, got 'a'"),
+        ({"lr": True}, "lr must be a positive number, got True"),
+        ({"lr": None}, "lr must be a positive number, got None"),
+        ({"blur": None}, "blur must be a number from 0 up, got None"),
+        ({"l2": "0.1"}, "l2 must be a number from 0 up, got '0.1'"),
+        ({"total_variation": (1, 2)}, r"total_variation must be .* from 0 up, got \(1, 2\)"),
+        ({"temporal_variation": 1j}, "temporal_variation must be a number from 0 up, got 1j"),
+        ({"rms": "1"}, "rms must be a positive number, got '1'"),
+        ({"rms": torch.ones(2)}, r"rms must be a positive number, got tensor\(\[1., 1.\]\)"),
+        ({"value_range": 1.0}, r"value_range must be \(low, high\) with low < high, got 1.0"),
+        ({"value_range": "01"}, r"value_range must be \(low, high\) with low < high, got '0'"),
+        ({"value_range": (0, None)}, r"value_range must be \(low, high\) .* got None"),
+        ({"mean": "x", "std": 1.0}, "mean must be one finite number, or one for each .* got 'x'"),
+        ({"mean": 0.0, "std": ("a", 1, 1)}, r"std must be one finite .* got \('a', 1, 1\)"),
+    ],
+)
+def test_what_is_no_number(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        ActivationMaximization(seeded(C3DLike()), "features.3").maximize(0, SHAPE, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"value_range": (0, 1, 2)}, r"value_range must be \(low, high\) .* got \(0, 1, 2\)"),
+        ({"value_range": (0, float("inf"))}, r"value_range must be \(low, high\) .* got inf"),
+        ({"value_range": (1, 1)}, r"value_range must be \(low, high\) .* got \(1, 1\)"),
+        ({"mean": float("nan"), "std": 1.0}, "mean must be one finite number, .* got nan"),
+        ({"blur": float("nan")}, "blur must be a number from 0 up, got nan"),
+        ({"seed": 2**64}, f"seed must be whole, from 0 to {2**64 - 1}, got {2**64}"),
+    ],
+)
+def test_numbers_that_do_not_fit(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        ActivationMaximization(seeded(C3DLike()), "features.3").maximize(0, SHAPE, **options)
+
+
 def test_layers() -> None:
     model = seeded(C3DLike())
     with pytest.raises(ValueError, match=r"no such layer. Did you mean 'features.3'"):
