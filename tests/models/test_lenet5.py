@@ -158,9 +158,22 @@ def test_temporal_parameters_have_a_learning_rate_of_their_own(tmp_path: Path) -
 
 
 def test_weight_decay_leaves_temporal_parameters_alone(tmp_path: Path) -> None:
-    decayed = replace(RECIPES["lenet5_3t"], temporal_lr=1e-12, lr=1e-3, weight_decay=100.0)
+    decayed = replace(RECIPES["lenet5_3t"], temporal_lr=0.5, lr=1e-3, weight_decay=100.0)
+    run = Run(models.build("lenet5_3t"), decayed, 0, torch.device("cpu"), tmp_path / "c.pt")
+    names = {parameter: name for name, parameter in run.model.named_parameters()}
+    groups = {
+        (group["weight_decay"], group["lr_factor"]): {names[p] for p in group["params"]}
+        for group in run.optimiser.param_groups
+    }
+    temporal = {f"{layer}.{name}" for layer in ("conv1", "conv2") for name in TEMPORAL}
+    assert groups == {(0.0, 0.5): temporal, (100.0, 1.0): set(names.values()) - temporal}
+
+
+def test_weight_decay_pulls_the_other_weights(tmp_path: Path) -> None:
+    decayed = replace(RECIPES["lenet5_3t"], temporal_lr=1.0, lr=1e-3, weight_decay=100.0)
     before, after = trained(decayed, tmp_path)
-    assert torch.equal(after["conv1.scale"], before["conv1.scale"])
+    # a step of Adam goes at most by lr; decay would take a tenth in each
+    assert float((after["conv1.scale"] - before["conv1.scale"]).abs().max()) < 0.01
     # the cosine begins at the second step: (1 - 1e-3 * 100) twice
     ratio = after["fc1.weight"].norm() / before["fc1.weight"].norm()
     assert float(ratio) == pytest.approx(0.9 * 0.9, rel=0.01)
