@@ -129,10 +129,14 @@ class TestByHand:
         assert numbers(summed.translation_x.isnan().double()) == [0, 1, 1]
 
     def test_an_axis_with_a_single_tap_has_no_translation(self) -> None:
-        moves = steps({"translation_x": 1.0, "translation_y": 1.0})
-        step, _ = stepwise_and_composed(moves, (0.0, 2.0), inverse=True)
-        assert numbers(step.translation_x) == numbers(step.fraction_x) == [0]
-        assert numbers(step.translation_y) == [-2]
+        moves = steps({"translation_x": 1.0, "translation_y": 1.0}, {})
+        for half, x, y in (((0.0, 2.0), 0, -2), ((2.0, 0.0), -2, 0)):
+            step, total = stepwise_and_composed(moves, half, inverse=True)
+            assert numbers(step.translation_x) == [x, 0]
+            assert numbers(step.translation_y) == [y, 0]
+            assert numbers(step.fraction_x) == [x / 2, 0]
+            assert numbers(step.fraction_y) == [y / 2, 0]
+            assert numbers(total.translation_x) == [x, x]
 
     def test_an_axis_with_a_single_tap_takes_the_others_unit(self) -> None:
         moves = steps({"rotation": math.radians(-30), "scale": 0.5}, {"translation_y": -1.0})
