@@ -16,6 +16,7 @@ own parameters name its motion. The third has the size of the parameters by dept
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ import models
 from captum_video import TemporalParameters
 from captum_video.attr import LayerReadout
 from models.data.video_mnist import MOTIONS, VideoMNIST
+from tests.benchmarks.attention import STUDENT
 
 SEED = 50_000
 #: the classes of pure motion, and the parameter that each is about
@@ -203,6 +205,20 @@ def output_layers(nets: Sequence[Any]) -> tuple[Agreement, Any]:
     return Agreement(own[0], own[1], float("nan")), spread(drawn)
 
 
+def turns(nets: Sequence[Any]) -> Tensor:
+    """How far the channels of the two rotations turn, clockwise and counter-clockwise, in degrees."""
+    found = []
+    for net in nets:
+        readout = TemporalParameters(net, "output").read()["output"]
+        found.append(readout.cumulative.rotation[-1, list(TURNS)])
+    return torch.stack(found)
+
+
+def interval(values: Tensor) -> float:
+    """Half of the 95 % interval of a mean over seeds (Student's t)."""
+    return STUDENT[len(values) - 2] * float(values.std()) / math.sqrt(len(values))
+
+
 def accuracy(net: Any, count: int) -> float:
     """The share of right answers on fresh clips of all ten motions."""
     data = VideoMNIST(count, seed=SEED + 1, split="validation", decoupled=True, digits="sklearn")
@@ -261,6 +277,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{found.kind:.0%}, chance {chance[0][0]:.0%} ({chance[0][1]:.0%}-{chance[0][2]:.0%}); "
             f"sign of the two rotations {found.sign:.0%}, chance {chance[1][0]:.0%} "
             f"({chance[1][1]:.0%}-{chance[1][2]:.0%})"
+        )
+    if len(nets) > 1:
+        turned = turns(nets)
+        apart = turned[:, 0] - turned[:, 1]
+        rows = "; ".join(f"{a:.1f} and {b:.1f}" for a, b in turned.tolist())
+        print(
+            f"\nTheir channels of clockwise and counter-clockwise turn by {rows} degrees: apart by "
+            f"{float(apart.mean()):.1f} +- {interval(apart):.1f} (95 %)"
         )
     print("\n| net | layer | abs(scale - 1) | abs(rotation), degrees | abs(x) | abs(y) |")
     print("|---|---|---|---|---|---|")
