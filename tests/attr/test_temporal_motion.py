@@ -196,6 +196,15 @@ class TestMotion:
         result = TemporalParameters(net).motion(clip(), target=0)
         assert result.channels.shape == (2, 2)
 
+    def test_the_whole_depth_in_words(self) -> None:
+        layer = positive(Conv3T(1, 1, (4, 3, 3), padding=(2, 1, 1)))
+        with torch.no_grad():
+            layer.translation_x.fill_(-1)
+        net = nn.Sequential(layer, nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
+        text = TemporalParameters(net).motion(clip(), target=0).describe()
+        assert "moves 3 feature px right" in text
+        assert " over 3 frames (channels 0 (100%))." in text
+
     def test_frames_in_words(self) -> None:
         layer = positive(Conv3T(1, 3, 3, padding=2, dilation=2))
         net = nn.Sequential(nn.MaxPool3d(2), layer, nn.AdaptiveAvgPool3d(1), nn.Flatten())
