@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from captum_video.nn._inflate_follow import follow
 from captum_video.nn._inflate_layers import NotInflatable, Options, inflate_conv
 from captum_video.nn._inflate_nodes import REDUCTIONS, call_name, layer_for, needs_rewrite, rewrite
 
@@ -47,8 +48,10 @@ def inflate_calls(module: nn.Module, options: Options) -> nn.Module:
     try:
         graphs = {training: _trace(module, training) for training in (False, True)}
     except Exception as error:  # whatever the module's own code raises
-        _search_untraced(module, error)
+        _search_untraced(module, error, options)
         return module
+    for graph in graphs.values():
+        follow(graph, module, options.order)
     calls = [
         node for graph in graphs.values() for node in graph.nodes if needs_rewrite(node, module)
     ]
@@ -147,14 +150,17 @@ def _trace(module: nn.Module, training: bool, defaults: bool = False) -> fx.Grap
         return _OwnCalls().trace(probe, concrete)
 
 
-def _search_untraced(module: nn.Module, error: Exception) -> None:
+def _search_untraced(module: nn.Module, error: Exception, options: Options) -> None:
     """Refuses a module that cannot be traced if 2D functions are called, or seem to be."""
     found = None
     try:
         for training in (False, True):
             graph = _trace(module, training, defaults=True)
+            follow(graph, module, options.order)
             nodes = [node for node in graph.nodes if needs_rewrite(node, module)]
             found = found or (_first_call(nodes) if nodes else None)
+    except NotInflatable:
+        raise
     except Exception:  # whatever the module's own code raises
         forward = inspect.unwrap(type(module).forward)
         names = _names(forward, type(module), set()) if isinstance(forward, FunctionType) else ()

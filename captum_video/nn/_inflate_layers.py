@@ -28,6 +28,16 @@ class NotInflatable(Exception):
 
 
 @dataclass
+class Order:
+    """Where channels are, as far as the modules of a network show it."""
+
+    #: whether maps leave a module, or enter one, other than as ``(N, C, H, W)``
+    moved: bool = False
+    #: the first call that depends on it, by the id of the module
+    assuming: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
 class Options:
     """The arguments of :func:`captum_video.nn.inflate`, and the kernels made so far."""
 
@@ -40,6 +50,8 @@ class Options:
     kernels: dict[int, tuple[Tensor, Parameter]] = field(default_factory=dict)
     #: layers that replaced calls and must not be inflated again
     layers: list[nn.Module] = field(default_factory=list)
+    #: where channels are
+    order: Order = field(default_factory=Order)
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -274,6 +286,12 @@ def _refuse(reason: str) -> Callable[[nn.Module, Options], nn.Module]:
     return convert
 
 
+def _along_axis(layer: Any, options: Options) -> nn.Module:
+    if layer.dim in (2, 3, -3, -4):
+        raise NotInflatable(f"its dim={layer.dim} is another axis of a clip than of an image")
+    return layer
+
+
 def _layer_norm(layer: nn.LayerNorm, options: Options) -> nn.Module:
     if len(layer.normalized_shape) > 1:
         raise NotInflatable(
@@ -315,5 +333,9 @@ LAYERS: dict[type[nn.Module], Callable[[Any, Options], nn.Module]] = {
     nn.ReplicationPad2d: _same_mode(nn.ReplicationPad3d),
     nn.ReflectionPad2d: _same_mode(nn.ReflectionPad3d),
     nn.CircularPad2d: _same_mode(nn.CircularPad3d),
+    nn.Unflatten: _along_axis,
+    **dict.fromkeys(
+        (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.GLU, nn.CosineSimilarity), _along_axis
+    ),
     **dict.fromkeys(_WITHOUT_TWIN, _refuse("it has no counterpart in three dimensions")),
 }

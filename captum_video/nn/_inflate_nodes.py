@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from captum_video.nn._inflate_axes import with_time
 from captum_video.nn._inflate_layers import LAYERS, NotInflatable, Options
 
 #: what follows the input in a function's arguments; the layer of that function takes the same
-_ARGUMENTS = {
+ARGUMENTS = {
     "avg_pool2d": "kernel_size stride padding ceil_mode count_include_pad divisor_override",
     "max_pool2d": "kernel_size stride padding dilation ceil_mode return_indices",
     "adaptive_avg_pool2d": "output_size",
@@ -34,10 +35,11 @@ _PADS: dict[str, Callable[..., nn.Module]] = {
     "reflect": nn.ReflectionPad2d,
     "circular": nn.CircularPad2d,
 }
-_REFUSED = ("pixel_shuffle", "pixel_unshuffle", "unfold", "fold", "grid_sample", "affine_grid")
+REFUSED = ("pixel_shuffle", "pixel_unshuffle", "unfold", "fold", "grid_sample", "affine_grid")
+AVERAGES = ("mean", "amax", "amin")
 REDUCTIONS = ("mean", "sum", "amax", "amin", "std", "var", "logsumexp")
 #: channels last and back
-_PERMUTATIONS = {(0, 2, 3, 1): (0, 2, 3, 4, 1), (0, 3, 1, 2): (0, 4, 1, 2, 3)}
+PERMUTATIONS = {(0, 2, 3, 1): (0, 2, 3, 4, 1), (0, 3, 1, 2): (0, 4, 1, 2, 3)}
 
 
 def call_name(node: fx.Node) -> str:
@@ -60,27 +62,33 @@ def needs_rewrite(node: fx.Node, module: nn.Module) -> bool:
     """
     name = call_name(node)
     if node.op == "get_attr":
-        return _is_map(module, str(node.target))
-    if name in _ARGUMENTS:
+        return is_map(module, str(node.target))
+    if name in ARGUMENTS:
         return name != "dropout"
-    if name in _REFUSED or name.endswith("2d") or "2d_" in name:
+    if name in REFUSED or name.endswith("2d") or "2d_" in name:
         return True
     if name in ("view", "reshape", "expand", "repeat", "permute"):
-        return len(_sizes(node)) >= 4
-    if name in REDUCTIONS:
+        return len(sizes(node)) >= 4
+    if timeless(node) and not (name == "getitem" and indexes_map(node)) and name != "unsqueeze":
+        return False
+    if name in AVERAGES:
         return _names_width(_dims(node))
-    if name in ("transpose", "swapaxes"):
-        return _names_width(tuple(d for d in node.args[1:] if isinstance(d, int)))
     if name == "flatten":
         end = node.args[2] if len(node.args) > 2 else node.kwargs.get("end_dim", -1)
         return bool(end != -1)
     if name == "size":
         return any(isinstance(d, int) and d >= 2 for d in node.args[1:])
     if name == "unsqueeze":
-        return _adds_width(node)
+        return adds_width(node)
     if name == "getitem":
-        return _reads_size(node) or _indexes_map(node) or _crops(node)
-    return node.kwargs.get("dim") in (3, -3)
+        return _reads_size(node) or indexes_map(node) or _crops(node)
+    return False
+
+
+def timeless(node: fx.Node) -> bool:
+    """Whether what a call is given is known to have the same axes on a clip."""
+    axes = node.meta.get("source")
+    return axes is not None and axes.sure and axes.time is None
 
 
 def layer_for(node: fx.Node, training: bool, options: Options) -> nn.Module | None:
@@ -98,12 +106,12 @@ def layer_for(node: fx.Node, training: bool, options: Options) -> nn.Module | No
         NotInflatable: its arguments depend on the input, or the layer has no counterpart.
     """
     name = call_name(node)
-    if name not in _ARGUMENTS:
+    if name not in ARGUMENTS:
         return None
-    names = ("input", *_ARGUMENTS[name].split())
+    names = ("input", *ARGUMENTS[name].split())
     given: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
     given.pop("input", None)
-    if any(isinstance(value, fx.Node) for value in _leaves(given)):
+    if any(isinstance(value, fx.Node) for value in leaves(given)):
         raise NotInflatable(f"it calls {name} with arguments that depend on the input")
     if name in ("dropout", "dropout2d") and given.pop("training", True) is not training:
         if name == "dropout":
@@ -150,31 +158,28 @@ def rewrite(
         _after(node, -3)
     elif name == "unsqueeze":
         _after(node, -1)
-    elif name == "getitem" and _indexes_map(node):
+    elif name == "getitem" and indexes_map(node):
         node.args = (node.args[0], (*node.args[1], None))  # type: ignore[misc]
     elif name == "getitem" and not node.users:
         graph.erase_node(node)  # a, b, _, _ = x.shape
     elif (changed := _more_dimensions(node)) is not None:
         node.args, node.kwargs = changed
     else:
-        raise NotInflatable(f"it calls {name} {_why(name)}")
+        raise NotInflatable(f"it calls {name} {why(name)}")
 
 
 def _more_dimensions(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """The arguments with one more dimension; None where it cannot be said which."""
-    name, sizes = call_name(node), _sizes(node)
-    if name in ("view", "reshape") and len(sizes) == 4 and sizes[2:] == (1, 1):
-        return (node.args[0], (*sizes, 1)), {}
-    if name == "permute" and sizes in _PERMUTATIONS:
-        return (node.args[0], _PERMUTATIONS[sizes]), {}
-    if name in REDUCTIONS:
+    name, given = call_name(node), sizes(node)
+    if name in ("view", "reshape") and len(given) == 4 and given[2:] == (1, 1):
+        return (node.args[0], (*given, 1)), {}
+    if name == "permute" and given in PERMUTATIONS:
+        return (node.args[0], PERMUTATIONS[given]), {}
+    if name in AVERAGES:
         dims = _dims(node)
-        if {2, 3} <= set(dims):
-            dims = (*dims, 4)
-        elif {-1, -2} <= set(dims):
-            dims = (*(d if d > -3 else d - 1 for d in dims), -3)
-        else:
+        if not ({2, 3} <= set(dims) or {-1, -2} <= set(dims)):
             return None
+        dims = with_time(list(dims))
         kwargs = {key: value for key, value in node.kwargs.items() if key not in ("dim", "axis")}
         if len(node.args) > 1:
             return (node.args[0], dims, *node.args[2:]), kwargs
@@ -182,7 +187,8 @@ def _more_dimensions(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]] | 
     return None
 
 
-def _why(name: str) -> str:
+def why(name: str) -> str:
+    """What a refusal says after the name of the call."""
     if name.startswith("conv"):
         return "with weights that are not those of a layer: make it one"
     if name in ("getitem", "size"):
@@ -206,15 +212,15 @@ def _pad_layer(pad: Any, mode: str = "constant", value: float | None = None) -> 
     return nn.ConstantPad2d(sides, value or 0.0) if mode == "constant" else _PADS[mode](sides)
 
 
-def _leaves(value: Any) -> list[Any]:
+def leaves(value: Any) -> list[Any]:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        return [leaf for part in value for leaf in _leaves(part)]
+        return [leaf for part in value for leaf in leaves(part)]
     return [value]
 
 
-def _is_map(module: nn.Module, target: str) -> bool:
+def is_map(module: nn.Module, target: str) -> bool:
     """Whether a parameter or buffer of the module spans channels, height and width."""
     tensors: dict[str, Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     if target not in tensors:
@@ -223,7 +229,7 @@ def _is_map(module: nn.Module, target: str) -> bool:
     return tensor.dim() == 4 or (tensor.dim() == 3 and tuple(tensor.shape[1:]) == (1, 1))
 
 
-def _sizes(node: fx.Node) -> tuple[Any, ...]:
+def sizes(node: fx.Node) -> tuple[Any, ...]:
     """What a method such as ``view`` was given, one by one or as a sequence."""
     given = (*node.args[1:], *node.kwargs.values())
     return tuple(given[0]) if len(given) == 1 and isinstance(given[0], list | tuple) else given
@@ -242,7 +248,7 @@ def _names_width(dims: tuple[int, ...]) -> bool:
     return 3 in dims or -3 in dims or {-1, -2} <= set(dims)
 
 
-def _adds_width(node: fx.Node) -> bool:
+def adds_width(node: fx.Node) -> bool:
     """Whether it is the second of two that make a map of size one by one."""
     if node.args[1:] == (3,):
         return True
@@ -258,9 +264,7 @@ def _reads_size(node: fx.Node) -> bool:
         return False
     shape = call_name(source) == "size" and len(source.args) == 1
     attribute = call_name(source) == "getattr" and source.args[1:] == ("shape",)
-    return (shape or attribute) and (
-        isinstance(index, slice) or (isinstance(index, int) and index >= 2)
-    )
+    return (shape or attribute) and isinstance(index, int) and index >= 2
 
 
 def _crops(node: fx.Node) -> bool:
@@ -271,7 +275,7 @@ def _crops(node: fx.Node) -> bool:
     return any(part != slice(None) for part in index[2:])
 
 
-def _indexes_map(node: fx.Node) -> bool:
+def indexes_map(node: fx.Node) -> bool:
     """Whether it makes a map of size one by one, ``[:, :, None, None]``."""
     index = node.args[1]
     return isinstance(index, tuple) and len(index) == 4 and index[2:] == (None, None)

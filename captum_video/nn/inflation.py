@@ -42,9 +42,8 @@ def inflate(
     **What is equal to what.** With the weights divided and ``temporal_padding="replicate"``, every
     layer answers a clip of equal frames with equal frames, each of them what the 2D layer answers; so
     the whole network answers such a clip as the 2D network answers its frame, up to rounding.
-    Not so where maps become features before time is gone (``Flatten`` without an adaptive pool), for
-    batch statistics and dropout in training mode, and for reductions other than the mean and
-    extrema. Undivided kernels multiply what a convolution gives by its depth, bias apart, and zeros
+    Not so where maps become features before time is gone (``Flatten`` without an adaptive pool), and
+    for batch statistics and dropout in training mode. Undivided kernels multiply what a convolution gives by its depth, bias apart, and zeros
     darken the first and last frames; ``tests/benchmarks/conv3t.py`` measures both.
 
     The model given stays as it is. The result has its submodules under the same names, its training
@@ -55,7 +54,14 @@ def inflate(
     ``to_conv3d`` replaces it); a module whose own forward called a 2D function is a
     ``torch.fx.GraphModule`` with the same children, without its other methods; and a subclass of
     ``Conv2d`` that runs layers of its own before the convolution is a ``Sequential`` of these and
-    ``conv``. Calls are found by ``torch.fx``; in a forward that it cannot trace, by name.
+    ``conv``. Calls are found by ``torch.fx``; in a forward that it cannot trace, by name, where
+    axes given by number are not seen, except those of height and width in a pair.
+
+    **Axes by number.** A clip's axes 2, 3, -3 and -4 are other ones than an image's. Means and
+    extrema over height and width take in time. Any other call or layer that names an axis by a
+    number that changes, counts places (sums, norms, standard deviations over height and width) or
+    reads a frame's size is refused. The axes of each tensor are followed from the layers of a module;
+    what it is given is taken for maps ``(N, C, H, W)``, so that calls on tokens may be refused too.
 
     Args:
         model: the 2D network.
@@ -101,7 +107,16 @@ def inflate(
         temporal_padding=temporal_padding,
         temporal_stride=temporal_stride,
     )
-    return _inflated("", copy.deepcopy(model), options, {})
+    copied = copy.deepcopy(model)
+    names = {id(module): (name, module) for name, module in copied.named_modules()}
+    new = _inflated("", copied, options, {})
+    if options.order.moved and options.order.assuming:
+        key, call = next(iter(options.order.assuming.items()))
+        raise ValueError(
+            f"inflate cannot handle {_called(*names[key])}: it calls {call} along an axis by number, "
+            "and whether that is one of channels cannot be told, as the model moves its channels."
+        )
+    return new
 
 
 def _inflated(

@@ -250,7 +250,8 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "shape": (lambda m, x: x * x.shape[2], "calls getitem to read the size of a frame"),
     "size": (lambda m, x: x * x.size(3), "calls size to read the size of a frame"),
     "softmax": (lambda m, x: x.softmax(dim=3), "calls softmax in a way"),
-    "global": (lambda m, x: F.avg_pool2d(x, x.size(-1)), "calls avg_pool2d with arguments that"),
+    "global": (lambda m, x: F.avg_pool2d(x, x.size(-1)), "calls size to read the size of a frame"),
+    "counted": (lambda m, x: F.avg_pool2d(x, x.size(1)), "calls avg_pool2d with arguments that"),
     "sized": (lambda m, x: F.interpolate(x, 12), "calls interpolate: it is given a size"),
     "bicubic": (
         lambda m, x: F.interpolate(x, scale_factor=2, mode="bicubic"),
