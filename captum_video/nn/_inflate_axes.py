@@ -101,15 +101,22 @@ def keeps(node: fx.Node) -> bool | None:
 
 def _arguments(node: fx.Node) -> Iterator[tuple[list[str], dict[str, Any]]]:
     """The call's arguments by name, in each signature that it may have."""
-    signatures = list(_signatures(node))
+    signatures, fitted = list(_signatures(node)), False
+    aliases = {"axis": "dim", "keepdims": "keepdim"}
+    known = {name for names, _ in signatures for name in names}
+    kwargs = {k if k in known else aliases.get(k, k): v for k, v in node.kwargs.items()}
     # signatures that name axes come first: others of the same name count or scale
     for names, defaults in sorted(signatures, key=lambda s: -sum(map(_is_dimension, s[0]))):
         if len(names) < len(node.args) and _is_dimension(names[-1]):
             values = [*node.args[: len(names) - 1], node.args[len(names) - 1 :]]
         else:
             values = list(node.args)
-        if set(node.kwargs) <= {*names, "axis"}:
-            yield names, {**defaults, **dict(zip(names, values, strict=False)), **node.kwargs}
+        if set(kwargs) <= set(names):
+            fitted = True
+            yield names, {**defaults, **dict(zip(names, values, strict=False)), **kwargs}
+    if not fitted and getattr(node.target, "__module__", "") != "_operator":
+        numbers = [v for given in (*node.args[1:], *kwargs.values()) for v in _whole_numbers(given)]
+        yield ["dim"], {"dim": numbers}  # of a call that is not known, any may be an axis
 
 
 def _signatures(node: fx.Node) -> Iterator[tuple[list[str], dict[str, Any]]]:

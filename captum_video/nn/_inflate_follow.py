@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,6 +82,8 @@ def _call(node: fx.Node, found: dict[fx.Node, Any], module: nn.Module, order: Or
         return MAPS
     if name in REFUSED or name.endswith("2d") or "2d_" in name:
         return MAPS
+    if _is_opaque(node.target):
+        raise NotInflatable(f"it calls {name}, into which torch.fx does not follow")
     rule = _RULES.get(name, _by_signature)
     result = rule(node, source, operands, found)
     if result is None:
@@ -89,6 +92,14 @@ def _call(node: fx.Node, found: dict[fx.Node, Any], module: nn.Module, order: Or
 
 
 _NO_TENSOR = object()
+
+
+def _is_opaque(target: Any) -> bool:
+    """Whether it is a function of others that was wrapped for ``torch.fx``."""
+    if not inspect.isfunction(target) or target.__module__.startswith("torch."):
+        return False
+    # this one asks for the number of axes
+    return bool(target.__module__ != "torchvision.ops.stochastic_depth")
 
 
 def _operands(node: fx.Node, found: dict[fx.Node, Any]) -> list[Axes]:
@@ -312,5 +323,6 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "stack": _stack,
     "einsum": _einsum,
+    **dict.fromkeys(("tensordot", "kron", "dsplit", "dstack"), lambda *given: None),
     **dict.fromkeys(("matmul", "bmm", "__matmul__"), _matmul),
 }

@@ -43,8 +43,9 @@ def inflate(
     layer answers a clip of equal frames with equal frames, each of them what the 2D layer answers; so
     the whole network answers such a clip as the 2D network answers its frame, up to rounding.
     Not so where maps become features before time is gone (``Flatten`` without an adaptive pool), and
-    for batch statistics and dropout in training mode. Undivided kernels multiply what a convolution gives by its depth, bias apart, and zeros
-    darken the first and last frames; ``tests/benchmarks/conv3t.py`` measures both.
+    for batch statistics and dropout in training mode. Undivided kernels multiply what a convolution
+    gives by its depth, bias apart, and zeros darken the first and last frames;
+    ``tests/benchmarks/conv3t.py`` measures both.
 
     The model given stays as it is. The result has its submodules under the same names, its training
     flags, dtype, device and ``requires_grad`` (transformations follow their first slice), and shares
