@@ -7,6 +7,7 @@ import dis
 import inspect
 import itertools
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from types import CodeType, FunctionType
@@ -167,6 +168,13 @@ def _search_untraced(module: nn.Module, error: Exception, options: Options) -> N
         pattern = re.compile(r"[a-z_ ]+2d|interpolate|pixel_shuffle|pixel_unshuffle|grid_sample")
         children = dict(module.named_children())
         found = next((n for n in names if pattern.fullmatch(n) and n not in children), None)
+        if found is None:
+            warnings.warn(
+                f"inflate cannot trace the forward of {type(module).__name__} and searched it for 2D "
+                "functions by name: where it names height or width by number, a clip has other axes, "
+                "so compare the result with the 2D model on a clip of equal frames",
+                stacklevel=2,
+            )
     if found is not None:
         raise NotInflatable(
             f"it calls {found} in a forward that torch.fx cannot trace ({_first_line(error)}): "

@@ -85,6 +85,9 @@ def inflate(
             model without 2D convolutions, or one with a layer or a call that has no counterpart or
             cannot be transferred faithfully; the text names the module.
         TypeError: the model is no ``torch.nn.Module``.
+
+    Warns:
+        UserWarning: for a module whose forward could only be searched by name.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")

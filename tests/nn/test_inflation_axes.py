@@ -123,7 +123,7 @@ ACCEPTED: dict[str, Step] = {
     "transposed": lambda x: x @ x.mT,
     "movedim": lambda x: x.movedim(1, -1).softmax(-1).movedim(-1, 1),
     "transpose": lambda x: x.transpose(1, -1).softmax(-1).transpose(1, -1),
-    "cat and chunk": lambda x: torch.cat([part * 2 for part in x.chunk(2, 1)], 1),
+    "cat and chunk": lambda x: torch.cat([x.chunk(2, 1)[1] * 2, x.chunk(2, 1)[0]], 1),
     "flip": lambda x: x.flip(-1) + x.flip(-2),
     "roll": lambda x: torch.roll(x, (1, 2), (-2, -1)),
     "crop": lambda x: x[..., 1:, 2:],
