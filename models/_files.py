@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,3 +36,26 @@ def read_tensors(
     if not isinstance(content, Mapping):
         raise ValueError(f"{name} must hold a mapping by name, got {type(content).__name__}.")
     return content
+
+
+def hub_weights(net: torch.nn.Module, url: str) -> Mapping[str, Any]:
+    """ImageNet weights that lie in torch hub's cache; nothing is fetched.
+
+    Args:
+        net: what they are for, named in the message.
+        url: where torchvision has them.
+
+    Returns:
+        The weights by name.
+
+    Raises:
+        FileNotFoundError: they are not in the cache.
+        ValueError: the file is damaged.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There are no ImageNet weights of {type(net).__name__} at {path}: put {url} there, "
+            "or leave out pretrained=True."
+        )
+    return read_tensors(path)

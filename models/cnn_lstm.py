@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from captum_video._core.errors import missing_extra
-from models._files import read_tensors
+from models._files import hub_weights
 from models.data import events
 from models.info import BundledModel, ModelInfo
 from models.registry import register
@@ -169,14 +168,7 @@ def resnet18(pretrained: bool = False) -> nn.Sequential:
         raise missing_extra("torchvision", "models", "The CNN of cnn_lstm") from error
     net = torchvision_resnet18()
     if pretrained:
-        url = ResNet18_Weights.IMAGENET1K_V1.url
-        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There are no ImageNet weights of ResNet18 at {path}: put {url} there, "
-                "or leave out pretrained=True."
-            )
-        net.load_state_dict(read_tensors(path))
+        net.load_state_dict(hub_weights(net, ResNet18_Weights.IMAGENET1K_V1.url))
     layers = ((name, part) for name, part in net.named_children() if name not in ("avgpool", "fc"))
     return nn.Sequential(OrderedDict(layers))
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from captum_video._core.errors import missing_extra
 from captum_video.nn.inflation import ConvKind, inflate
-from models._files import read_tensors
+from models._files import hub_weights
 from models.data import moving_digits
 from models.info import BundledModel, ModelInfo
 from models.registry import register
@@ -153,16 +151,10 @@ def googlenet(classes: int, pretrained: bool = False) -> nn.Module:
 
 def _fill(net: nn.Module, url: str) -> None:
     """Loads what fits of cached ImageNet weights: all but layers whose outputs are classes."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There are no ImageNet weights of {type(net).__name__} at {path}: put {url} there, "
-            "or leave out pretrained=True."
-        )
     own = net.state_dict()
     saved = {
         key: value
-        for key, value in read_tensors(path).items()
+        for key, value in hub_weights(net, url).items()
         if not (key.startswith("fc.") or ".fc" in key)
     }
     heads = {key: own[key] for key in own if key.startswith("fc.") or ".fc" in key}
