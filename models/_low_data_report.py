@@ -77,7 +77,7 @@ def interval(values: Sequence[float]) -> Interval:
     if len(values) < 2:
         return Interval(mean, math.nan)
     try:
-        from scipy.stats import t  # type: ignore[import-untyped]
+        from scipy.stats import t
     except ImportError as error:
         raise missing_extra("scipy", "models", "A confidence interval") from error
     error_of_mean = statistics.stdev(values) / math.sqrt(len(values))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from captum_video._core.checks import check_choice
 from captum_video.nn import Conv3T
 from models.data import video_mnist
 from models.info import BundledModel, ModelInfo
@@ -48,8 +49,7 @@ class LeNet5(BundledModel):
         self, conv: type[nn.Conv3d] | type[Conv3T], classes: int = 10, *, head: Head = "linear"
     ) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise ValueError(f"head must be one of {', '.join(map(repr, HEADS))}, got {head!r}.")
+        check_choice("head", head, HEADS)
         self.conv1, self.relu1, self.pool1 = conv(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool3d(2)
         self.conv2, self.relu2 = conv(6, 16, 5), nn.ReLU()
         if head == "conv3t":
@@ -117,9 +117,7 @@ def _build(
     name: str, conv: type[nn.Conv3d] | type[Conv3T], head: Head, question: Question
 ) -> tuple[BundledModel, ModelInfo]:
     """A LeNet-5 for Video-MNIST with its facts."""
-    if question not in QUESTIONS:
-        expected = ", ".join(map(repr, QUESTIONS))
-        raise ValueError(f"question must be one of {expected}, got {question!r}.")
+    check_choice("question", question, QUESTIONS)
     classes = video_mnist.MOTIONS if question == "motion" else video_mnist.DIGITS
     info = ModelInfo(
         name=name,

@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stopped = True
         _report(results, options)
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}", file=sys.stderr)
         return 2
     if stopped:
         done = sum(cell in results.accuracy for cell in cells)
-        print(  # noqa: T201
+        print(
             f"Stopped with {done} of {len(cells)} cells done; the same command continues.",
             file=sys.stderr,
         )
@@ -136,17 +136,17 @@ def _report(results: Results, options: argparse.Namespace) -> None:
     """Prints the table of all cells in the file and writes it and the figure."""
     table = rows(results.accuracy)
     if not table:
-        print("No seed has both nets yet: there is nothing to compare.")  # noqa: T201
+        print("No seed has both nets yet: there is nothing to compare.")
         return
     table_path = options.table or results.path.with_suffix(".csv")
     figure_path = options.figure or results.path.with_suffix(".png")
     write_table(table, table_path)
     write_figure(table, figure_path)
-    print(as_text(table))  # noqa: T201
-    print(  # noqa: T201
+    print(as_text(table))
+    print(
         "± is the 95 % interval over seeds; a net is ahead where that of the difference leaves 0 out"
     )
-    print(f"wrote {table_path} and {figure_path}")  # noqa: T201
+    print(f"wrote {table_path} and {figure_path}")
 
 
 def _prepare(options: argparse.Namespace) -> tuple[Results, list[Cell]]:

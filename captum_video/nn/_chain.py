@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from captum_video.nn.sampling import chained
+
 #: numbers per map: ``s cos r``, ``s sin r`` and the last column of M
 LINEAR = 4
 
@@ -123,7 +125,7 @@ def first_slices(kernels: Tensor, sampling: Tensor) -> Tensor:
     Returns:
         ``(B, P, n)``.
     """
-    stacked = _stacked(sampling).flatten(1, 2)
+    stacked = chained(sampling.movedim(1, 0)).flatten(1, 2)
     factor = torch.linalg.cholesky(stacked.mT @ stacked)
     return torch.cholesky_solve(stacked.mT @ kernels.flatten(1, 2), factor)
 
@@ -150,7 +152,7 @@ def fitted(
     """
     flat = kernels.flatten(1, 2)
     sampling = Sampling(places.unflatten(1, (-1, LINEAR)), size)
-    stacked = _stacked(sampling.matrix)
+    stacked = chained(sampling.matrix.movedim(1, 0))
     chain = stacked.flatten(1, 2)
     factor = torch.linalg.cholesky(chain.mT @ chain)
     whitened = torch.linalg.solve_triangular(factor, chain.mT @ flat, upper=False)
@@ -172,16 +174,6 @@ def fitted(
     basis = torch.linalg.solve_triangular(factor, chain.mT, upper=False)
     undone, changes = (basis.unsqueeze(1) @ changes).flatten(2), changes.flatten(2)
     return Fit(loss, gradient, changes @ changes.mT - undone @ undone.mT)
-
-
-def _stacked(sampling: Tensor) -> Tensor:
-    """From the first slice to each slice: ``(B, D, P, P)``."""
-    steps, taps = sampling.shape[1], sampling.shape[-1]
-    eye = torch.eye(taps, dtype=sampling.dtype, device=sampling.device)
-    slices = [eye.expand(len(sampling), taps, taps)]
-    for step in range(steps):
-        slices.append(sampling[:, step] @ slices[-1])
-    return torch.stack(slices, 1)
 
 
 def _gradient(

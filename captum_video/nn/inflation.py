@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from captum_video._core.errors import close_matches
+from captum_video._core.checks import check_choice
 from captum_video.nn._inflate_calls import inflate_calls, inflate_wrapped_conv
 from captum_video.nn._inflate_layers import FACTORIZED, LAYERS, NotInflatable, Options
 
@@ -91,8 +91,8 @@ def inflate(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
-    _known("conv", conv, (*FACTORIZED, "3d"))
-    _known("temporal_padding", temporal_padding, ("zeros", "replicate"))
+    check_choice("conv", conv, (*FACTORIZED, "3d"))
+    check_choice("temporal_padding", temporal_padding, ("zeros", "replicate"))
     least = 2 if conv in FACTORIZED else 1
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int)):
         raise TypeError(f"depth must be a whole number, got {depth!r}.")
@@ -213,10 +213,3 @@ def _refuse_hooks(name: str, module: nn.Module) -> None:
 
 def _called(name: str, module: nn.Module) -> str:
     return f"{name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
-
-
-def _known(argument: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        matches = close_matches(str(value), choices)
-        listed = ", ".join(map(repr, choices))
-        raise ValueError(f"{argument} must be one of {listed}, got {value!r}. {matches}")

@@ -71,6 +71,22 @@ def _tents(places: Tensor, size: int) -> Tensor:
     return (taps == before) * (1 - rest) + (taps == before + 1) * rest
 
 
+def chained(sampling: Tensor) -> Tensor:
+    r"""From the first slice to each slice: :math:`1,\; \Theta_1,\; \Theta_2 \Theta_1, \dots`.
+
+    Args:
+        sampling: ``(steps, C, P, P)``.
+
+    Returns:
+        ``(C, steps + 1, P, P)``.
+    """
+    chain = [torch.eye(sampling.shape[-1], dtype=sampling.dtype, device=sampling.device)]
+    chain[0] = chain[0].expand_as(sampling[0])
+    for step in sampling:
+        chain.append(step @ chain[-1])
+    return torch.stack(chain, 1)
+
+
 def stacked_slices(first: Tensor, sampling: Tensor) -> Tensor:
     r"""The slices :math:`K_{b+1} = \Theta_b K_b` of a kernel (paper 1, equation 3).
 
@@ -81,9 +97,7 @@ def stacked_slices(first: Tensor, sampling: Tensor) -> Tensor:
     Returns:
         ``(C, I, steps + 1, H, W)``.
     """
-    chain = [torch.eye(sampling.shape[-1], dtype=first.dtype, device=first.device)]
-    chain[0] = chain[0].expand_as(sampling[0])
-    for step in sampling:
-        chain.append(step @ chain[-1])
+    chain = chained(sampling)
     # all slices of a channel by one product with its few input channels, laid out as a kernel
-    return (first.flatten(2) @ torch.cat(chain, 1).mT).unflatten(2, (len(chain), *first.shape[2:]))
+    slices = first.flatten(2) @ chain.flatten(1, 2).mT
+    return slices.unflatten(2, (chain.shape[1], *first.shape[2:]))

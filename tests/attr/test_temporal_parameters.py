@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,23 @@ class TestRead:
         parameters = TemporalParameters(Cut().double().eval())
         readout = parameters.read(units="input", inputs=clip(1, 1, 10, 16, 16))["conv"]
         assert readout.frames_per_step == 3
+
+    def test_calls_in_other_threads_are_not_this_ones(self) -> None:
+        net = build()
+
+        class Elsewhere(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first = net.first
+
+            def forward(self, x: Tensor) -> Tensor:
+                other = threading.Thread(target=self.first, args=(x[:, :, ::2],))
+                other.start()
+                other.join()
+                return self.first(x).sum((2, 3, 4))
+
+        readout = TemporalParameters(Elsewhere()).read(units="input", inputs=clip())["first"]
+        assert readout.frames_per_step == 1
 
     def test_frame_sizes_of_other_integers(self) -> None:
         size: Any = torch.Size([8, 6])

@@ -16,7 +16,6 @@ own parameters name its motion. The third has the size of the parameters by dept
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +27,8 @@ from torch import Tensor
 import models
 from captum_video import TemporalParameters
 from captum_video.attr import LayerReadout
+from models._low_data_report import interval
 from models.data.video_mnist import MOTIONS, VideoMNIST
-from tests.benchmarks.attention import STUDENT
 
 SEED = 50_000
 #: the classes of pure motion, and the parameter that each is about
@@ -214,11 +213,6 @@ def turns(nets: Sequence[Any]) -> Tensor:
     return torch.stack(found)
 
 
-def interval(values: Tensor) -> float:
-    """Half of the 95 % interval of a mean over seeds (Student's t)."""
-    return STUDENT[len(values) - 2] * float(values.std()) / math.sqrt(len(values))
-
-
 def accuracy(net: Any, count: int) -> float:
     """The share of right answers on fresh clips of all ten motions."""
     data = VideoMNIST(count, seed=SEED + 1, split="validation", decoupled=True, digits="sklearn")
@@ -280,11 +274,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if len(nets) > 1:
         turned = turns(nets)
-        apart = turned[:, 0] - turned[:, 1]
+        apart = interval((turned[:, 0] - turned[:, 1]).tolist())
         rows = "; ".join(f"{a:.1f} and {b:.1f}" for a, b in turned.tolist())
         print(
             f"\nTheir channels of clockwise and counter-clockwise turn by {rows} degrees: apart by "
-            f"{float(apart.mean()):.1f} +- {interval(apart):.1f} (95 %)"
+            f"{apart.mean:.1f} +- {apart.half:.1f} (95 %)"
         )
     print("\n| net | layer | abs(scale - 1) | abs(rotation), degrees | abs(x) | abs(y) |")
     print("|---|---|---|---|---|---|")

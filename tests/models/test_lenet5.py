@@ -122,8 +122,8 @@ def test_mean_and_deviation_are_those_of_the_clips() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": "lstm"}, "head must be one of 'linear', 'conv3t', got 'lstm'."),
-        ({"question": "colour"}, "question must be one of 'motion', 'digit', got 'colour'."),
+        ({"head": "lstm"}, "head must be 'linear' or 'conv3t', got 'lstm'"),
+        ({"question": "colour"}, "question must be 'motion' or 'digit', got 'colour'"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

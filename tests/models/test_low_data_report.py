@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from models import _low_data_cells as cells
 from models import _low_data_report as report

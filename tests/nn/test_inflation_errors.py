@@ -19,8 +19,11 @@ def refuse(net: nn.Module, text: str, **options: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"conv": "4d"}, r"conv must be one of '3t', '3t-free', '3d', got '4d'. Did you mean '3d'"),
-        ({"temporal_padding": "zero"}, r"temporal_padding must be one of .*got 'zero'.*'zeros'\?"),
+        ({"conv": "4d"}, r"conv must be '3t' or '3t-free' or '3d', got '4d'"),
+        (
+            {"temporal_padding": "zero"},
+            r"temporal_padding must be 'zeros' or 'replicate', got 'zero'",
+        ),
         ({"depth": 1}, "depth must be at least 2 for conv='3t', got 1"),
         ({"depth": 1, "conv": "3t-free"}, "depth must be at least 2 for conv='3t-free', got 1"),
         ({"depth": 0, "conv": "3d"}, "depth must be at least 1 for conv='3d', got 0"),
