@@ -1,10 +1,13 @@
-"""Layers whose temporal parameters can be read."""
+"""Layers whose temporal parameters and fusion can be read, and inflation."""
 
 from captum_video.nn.conv3t import Conv3T, FactorizedConv3d, FreeConv3T
 from captum_video.nn.fitting import AffineChain, fit_affine_chain
+from captum_video.nn.fusion import FusionUnit
+from captum_video.nn.gates import FusionGates, GatedModule, fusion_regularizer, gated_modules
 from captum_video.nn.inflation import inflate
 from captum_video.nn.motion import AffineMotion
 from captum_video.nn.sampling import affine_maps, sampling_matrices, stacked_slices
+from captum_video.nn.strategies import Strategy
 
 __all__ = [
     "AffineChain",
@@ -12,8 +15,14 @@ __all__ = [
     "Conv3T",
     "FactorizedConv3d",
     "FreeConv3T",
+    "FusionGates",
+    "FusionUnit",
+    "GatedModule",
+    "Strategy",
     "affine_maps",
     "fit_affine_chain",
+    "fusion_regularizer",
+    "gated_modules",
     "inflate",
     "sampling_matrices",
     "stacked_slices",

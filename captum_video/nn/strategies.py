@@ -1,0 +1,227 @@
+"""Fusion strategies: which units of each layer are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from captum_video.nn.gates import FusionGates, GatedModule, gated_modules
+
+#: by whether a layer has a spatial and a spatiotemporal path
+KINDS = {(True, False): "s", (False, True): "st", (True, True): "s+st", (False, False): "none"}
+
+
+@dataclass(frozen=True)
+class Strategy(Mapping[str, tuple[bool, ...]]):
+    """Which units are kept in each layer: a mapping from layers' names to truth values.
+
+    Attributes:
+        kept: by layer, in the model's order, a truth value for each unit.
+        units: by layer, the units' names.
+        log_probability: the natural logarithm of its probability under the posterior that it is from.
+    """
+
+    kept: Mapping[str, tuple[bool, ...]]
+    units: Mapping[str, tuple[str, ...]] = field(compare=False)
+    log_probability: float = field(compare=False)
+
+    def __getitem__(self, layer: str) -> tuple[bool, ...]:
+        """The truth values of a layer."""
+        return self.kept[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        """The layers' names."""
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        """The number of layers."""
+        return len(self.kept)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.kept.items()))
+
+    def __str__(self) -> str:
+        return " | ".join(f"{layer} {kind}" for layer, kind in self.kinds().items())
+
+    def kinds(self) -> dict[str, str]:
+        """What each layer is under the strategy, as ``captum_video.nn.inflate`` takes it.
+
+        Returns:
+            By layer ``"s"``, ``"st"``, ``"s+st"`` or ``"none"``.
+        """
+        kinds = {}
+        for layer, kept in self.items():
+            pairs = zip(self.units[layer], kept, strict=True)
+            paths = {path for unit, keep in pairs if keep for path in unit.split("+")}
+            kinds[layer] = KINDS["S" in paths, "ST" in paths]
+        return kinds
+
+    def at_depth(self, count: int) -> tuple[str, ...]:
+        """The kinds at the same relative depth of a network with another number of layers.
+
+        Paper 3 carries strategies over to other backbones "roughly" (its supplement, section 3); this
+        takes the layer whose middle is nearest. A layer where nothing is kept counts as ``"s"``,
+        since a backbone without dense connections cannot do without a layer.
+
+        Args:
+            count: layers of the other network.
+
+        Returns:
+            A kind for each of its layers, as ``captum_video.nn.inflate`` takes them.
+
+        Raises:
+            ValueError: a count below 1.
+        """
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
+        own = ["s" if kind == "none" else kind for kind in self.kinds().values()]
+        return tuple(own[(2 * index + 1) * len(own) // (2 * count)] for index in range(count))
+
+
+def sample_strategies(model: nn.Module, count: int, *, seed: int = 0) -> list[Strategy]:
+    """Draws strategies from the posterior of a network's gates.
+
+    Args:
+        model: a network with gates.
+        count: number of strategies.
+        seed: of the draws; the global random state is left alone.
+
+    Returns:
+        The strategies, with their probabilities, in the order of the draws.
+
+    Raises:
+        ValueError: a model without gates, or a count below 1.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"the number of strategies must be a whole number from 1, got {count!r}")
+    gates = _gates(model)
+    drawn = {}
+    generator = torch.Generator().manual_seed(seed)
+    for name, one in gates.items():
+        drop = one.drop_probability().detach().cpu()
+        drawn[name] = torch.rand(count, len(drop), generator=generator) >= drop
+    return [_strategy(gates, {name: rows[i] for name, rows in drawn.items()}) for i in range(count)]
+
+
+def most_probable_strategy(model: nn.Module) -> Strategy:
+    """The strategy with the highest probability under the posterior of a network's gates.
+
+    Args:
+        model: a network with gates.
+
+    Returns:
+        The strategy that keeps what is kept with a probability of one half or more.
+
+    Raises:
+        ValueError: a model without gates.
+    """
+    gates = _gates(model)
+    return _strategy(gates, {name: one.drop_logit.detach() <= 0 for name, one in gates.items()})
+
+
+def current_strategy(model: nn.Module) -> Strategy:
+    """The strategy that a network's gates hold for evaluation mode.
+
+    Args:
+        model: a network with gates.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        ValueError: a model without gates.
+    """
+    gates = _gates(model)
+    return _strategy(gates, {name: one.strategy for name, one in gates.items()})
+
+
+def set_strategy(model: nn.Module, strategy: Mapping[str, tuple[bool, ...]]) -> None:
+    """Makes a strategy the one that a network follows in evaluation mode.
+
+    Args:
+        model: a network with gates.
+        strategy: truth values by layer.
+
+    Raises:
+        ValueError: a model without gates, or a strategy for other layers or units; nothing is
+            changed then.
+    """
+    gates = _gates(model)
+    check_strategy(gates, strategy)
+    for name, one in gates.items():
+        one.set_strategy(strategy[name])
+
+
+def check_strategy(
+    gates: Mapping[str, FusionGates], strategy: Mapping[str, tuple[bool, ...]]
+) -> None:
+    """Refuses a strategy for other layers or units.
+
+    Args:
+        gates: by layer.
+        strategy: truth values by layer.
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    if set(strategy) != set(gates):
+        other = sorted(set(strategy) ^ set(gates))
+        raise ValueError(
+            f"strategy must be for the model's {len(gates)} layers ({', '.join(gates)}); missing or "
+            f"unknown: {', '.join(other)}"
+        )
+    for name, one in gates.items():
+        if len(strategy[name]) != len(one.units):
+            raise ValueError(
+                f"strategy must have a truth value for each unit of {name!r} "
+                f"({', '.join(one.units)}), got {len(strategy[name])}"
+            )
+
+
+def fixed_network(module: nn.Module) -> nn.Module:
+    """Replaces modules with gates by ordinary ones, under the strategy that they hold.
+
+    Args:
+        module: a network, which is changed.
+
+    Returns:
+        The network, or what replaces it.
+    """
+    done: dict[int, nn.Module] = {}
+    if isinstance(module, GatedModule) and module.gates is not None:
+        return module.fixed(module.gates.strategy.tolist())
+    for parent in list(module.modules()):
+        for name, child in parent._modules.items():
+            if isinstance(child, GatedModule) and child.gates is not None:
+                if id(child) not in done:
+                    done[id(child)] = child.fixed(child.gates.strategy.tolist())
+                parent._modules[name] = done[id(child)]
+    return module
+
+
+def _gates(model: nn.Module) -> dict[str, FusionGates]:
+    """The gates by layer."""
+    modules = gated_modules(model)
+    if not modules:
+        raise ValueError(
+            f"model must have modules with gates, got {type(model).__name__} without any: build it "
+            "with captum_video.nn.FusionUnit, or FusionPosterior.fit(model, data) finds gates for the "
+            "temporal kernels of a trained 3D network"
+        )
+    return {name: module.gates for name, module in modules.items() if module.gates is not None}
+
+
+def _strategy(gates: Mapping[str, FusionGates], kept: Mapping[str, Tensor]) -> Strategy:
+    """A strategy with its probability."""
+    total = 0.0
+    for name, one in gates.items():
+        logit = one.drop_logit.detach().double().cpu()
+        total += float(
+            torch.where(kept[name].cpu(), F.logsigmoid(-logit), F.logsigmoid(logit)).sum()
+        )
+    values = {name: tuple(bool(v) for v in row.tolist()) for name, row in kept.items()}
+    return Strategy(values, {name: one.units for name, one in gates.items()}, total)
