@@ -1,6 +1,7 @@
 """Attribution classes, one file each."""
 
 from captum_video.attr._decision_motion import DecisionMotion
+from captum_video.attr._fusion_readout import FusionReadout
 from captum_video.attr._temporal_readout import LayerReadout, TemporalReadout
 from captum_video.attr.activation_maximization import ActivationMaximization, Maximized
 from captum_video.attr.channel_explanation import (
@@ -16,6 +17,7 @@ from captum_video.attr.discriminative import (
     RelevanceComponents,
 )
 from captum_video.attr.frame_attention import AttendedFrames, FrameAttention
+from captum_video.attr.fusion_posterior import FusionPosterior
 from captum_video.attr.regression_grad_cam import RegressionGradCam
 from captum_video.attr.selective import SelectiveRelevance
 from captum_video.attr.temporal_parameters import TemporalParameters
@@ -31,6 +33,8 @@ __all__ = [
     "DiscriminativeRelevance",
     "FrameAttention",
     "FrozenFrames",
+    "FusionPosterior",
+    "FusionReadout",
     "LayerReadout",
     "Maximized",
     "RegressionGradCam",

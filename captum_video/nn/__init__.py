@@ -7,7 +7,7 @@ from captum_video.nn.gates import FusionGates, GatedModule, fusion_regularizer, 
 from captum_video.nn.inflation import inflate
 from captum_video.nn.motion import AffineMotion
 from captum_video.nn.sampling import affine_maps, sampling_matrices, stacked_slices
-from captum_video.nn.strategies import Strategy
+from captum_video.nn.strategies import Strategy, set_strategy
 
 __all__ = [
     "AffineChain",
@@ -25,5 +25,6 @@ __all__ = [
     "gated_modules",
     "inflate",
     "sampling_matrices",
+    "set_strategy",
     "stacked_slices",
 ]

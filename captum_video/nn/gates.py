@@ -246,10 +246,10 @@ def gated_modules(model: nn.Module) -> dict[str, GatedModule]:
         model: any network.
 
     Returns:
-        The modules, each once; empty if there is none.
+        The modules, each once, the model itself by its class's name; empty if there is none.
     """
     return {
-        name: module
+        name or type(module).__name__: module
         for name, module in model.named_modules()
         if isinstance(module, GatedModule) and module.gates is not None
     }

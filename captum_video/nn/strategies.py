@@ -98,7 +98,7 @@ def sample_strategies(model: nn.Module, count: int, *, seed: int = 0) -> list[St
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"the number of strategies must be a whole number from 1, got {count!r}")
-    gates = _gates(model)
+    gates = gates_of(model)
     drawn = {}
     generator = torch.Generator().manual_seed(seed)
     for name, one in gates.items():
@@ -119,7 +119,7 @@ def most_probable_strategy(model: nn.Module) -> Strategy:
     Raises:
         ValueError: a model without gates.
     """
-    gates = _gates(model)
+    gates = gates_of(model)
     return _strategy(gates, {name: one.drop_logit.detach() <= 0 for name, one in gates.items()})
 
 
@@ -135,7 +135,7 @@ def current_strategy(model: nn.Module) -> Strategy:
     Raises:
         ValueError: a model without gates.
     """
-    gates = _gates(model)
+    gates = gates_of(model)
     return _strategy(gates, {name: one.strategy for name, one in gates.items()})
 
 
@@ -150,7 +150,7 @@ def set_strategy(model: nn.Module, strategy: Mapping[str, tuple[bool, ...]]) -> 
         ValueError: a model without gates, or a strategy for other layers or units; nothing is
             changed then.
     """
-    gates = _gates(model)
+    gates = gates_of(model)
     check_strategy(gates, strategy)
     for name, one in gates.items():
         one.set_strategy(strategy[name])
@@ -203,7 +203,7 @@ def fixed_network(module: nn.Module) -> nn.Module:
     return module
 
 
-def _gates(model: nn.Module) -> dict[str, FusionGates]:
+def gates_of(model: nn.Module) -> dict[str, FusionGates]:
     """The gates by layer."""
     modules = gated_modules(model)
     if not modules:

@@ -116,10 +116,11 @@ _EVENTS = Recipe(
     tolerance=0.05,
 )
 
+_C3D = Recipe(data=MovingDigits, data_note=_MOVING_DIGITS_NOTE, steps=2400, batch_size=32, lr=1e-3)
+
 RECIPES: dict[str, Recipe] = {
-    "c3d_small": Recipe(
-        data=MovingDigits, data_note=_MOVING_DIGITS_NOTE, steps=2400, batch_size=32, lr=1e-3
-    ),
+    "c3d_small": _C3D,
+    "c3d_small_look": _C3D,
     "odometry_small": Recipe(
         data=Drives,
         data_note=_DRIVES_NOTE,

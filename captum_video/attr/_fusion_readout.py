@@ -1,0 +1,94 @@
+"""What a fusion posterior reads as, layer by layer, and as a table."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from captum_video._core.files import written_whole
+from captum_video.nn.fusion import BOTH, ST, S
+from captum_video.nn.gates import FusionGates
+
+#: the columns of every readout
+UNITS = (S, ST, BOTH)
+
+
+class FusionReadout(Mapping[str, Mapping[str, float]]):
+    """The probability that each layer keeps each unit: a mapping from layers to units to numbers.
+
+    Args:
+        gates: by layer, in the model's order.
+
+    Attributes:
+        layers: the layers' names.
+        units: ``("S", "ST", "S+ST")``.
+        probability: ``(layers, units)`` float64, :math:`1 - p`. Where S+ST has no gate of its own it
+            is the product of the other two, the probability that both are kept.
+        time: ``(layers,)`` float64, the probability that time reaches through: that ST is kept, or a
+            unit S+ST of its own, or both.
+    """
+
+    def __init__(self, gates: Mapping[str, FusionGates]) -> None:
+        self.layers, self.units = tuple(gates), UNITS
+        rows, times = [], []
+        for one in gates.values():
+            keep = one.keep_probability().detach().double().cpu()
+            s, st = keep[one.units.index(S)], keep[one.units.index(ST)]
+            if BOTH in one.units:
+                both = keep[one.units.index(BOTH)]
+                times.append(1 - (1 - st) * (1 - both))
+            else:
+                both = s * st
+                times.append(st)
+            rows.append(torch.stack([s, st, both]))
+        self.probability: Tensor = torch.stack(rows)
+        self.time: Tensor = torch.stack(times)
+
+    def __getitem__(self, layer: str) -> dict[str, float]:
+        """The probabilities of a layer by unit."""
+        if layer not in self.layers:
+            raise KeyError(layer)
+        row = self.probability[self.layers.index(layer)]
+        return dict(zip(self.units, row.tolist(), strict=True))
+
+    def __iter__(self) -> Iterator[str]:
+        """The layers' names."""
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        """The number of layers."""
+        return len(self.layers)
+
+    def __repr__(self) -> str:
+        lines = (
+            f"{layer}: " + ", ".join(f"{unit} {p:.2f}" for unit, p in self[layer].items())
+            for layer in self
+        )
+        return "FusionReadout(\n  " + "\n  ".join(lines) + "\n)"
+
+    def rows(self) -> list[dict[str, str | int | float]]:
+        """One row for each layer, as ``pandas.DataFrame`` takes them.
+
+        Returns:
+            The layer's name and depth (from 1), and the probabilities of S, ST, S+ST and of time.
+        """
+        return [
+            {"layer": layer, "depth": depth, **self[layer], "time": float(self.time[depth - 1])}
+            for depth, layer in enumerate(self, start=1)
+        ]
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes the table as comma-separated values, whole or not at all.
+
+        Args:
+            path: the file; one that is there is replaced.
+        """
+        rows = self.rows()
+        with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
