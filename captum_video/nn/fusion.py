@@ -137,9 +137,9 @@ class FusionUnit(GatedModule):
         if self.gates is None:
             return self.spatial(s + st)
         gates = self.gates(x).unbind(-5)
-        mixed = torch.addcmul(s * gates[0], st, gates[1])
+        mixed = s * gates[0] + st * gates[1]
         if self.both is not None:
-            mixed = torch.addcmul(mixed, self.both[0](x) + self.both[1](x), gates[2])
+            mixed = mixed + (self.both[0](x) + self.both[1](x)) * gates[2]
         return self.spatial(mixed)
 
     def paths_of(self, unit: str) -> tuple[nn.Conv3d, ...]:
