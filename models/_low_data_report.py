@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from captum_video._core.errors import missing_extra
 from captum_video._core.files import written_whole
 from models._low_data_cells import CLASSES, NETS, TASKS
 from models._low_data_results import Cell
+from models._tables import Interval, aligned, interval, write_csv
 
-LEVEL = 0.95
 NAMES = {"lenet5_3d": "LeNet-5-3D", "lenet5_3t": "LeNet-5-3T"}
 #: of Okabe and Ito's palette, told apart by all; marker and line differ too
 _STYLES = {
@@ -26,19 +22,6 @@ _STYLES = {
     "lenet5_3t": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
 }
 HEADER = ("task", "clips", "seeds", "3D, %", "3T, %", "3T - 3D, points", "ahead")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and half the width of its confidence interval, not a number for a single value."""
-
-    mean: float
-    half: float
-
-    def __str__(self) -> str:
-        if math.isnan(self.half):
-            return f"{100 * self.mean:.1f}"
-        return f"{100 * self.mean:.1f} ± {100 * self.half:.1f}"
 
 
 @dataclass(frozen=True)
@@ -54,34 +37,7 @@ class Row:
     @property
     def ahead(self) -> str:
         """The net with the higher mean if the interval of the difference leaves zero out."""
-        if not abs(self.difference.mean) > self.difference.half:
-            return "-"
-        return "3T" if self.difference.mean > 0 else "3D"
-
-
-def interval(values: Sequence[float]) -> Interval:
-    r"""The mean with its 95 % interval by Student's t.
-
-    .. math:: \bar x \pm t_{0.975,\, n-1} \sqrt{\frac{1}{n (n-1)} \sum_i (x_i - \bar x)^2}
-
-    Args:
-        values: independent measurements, at least one.
-
-    Returns:
-        The mean and half the width.
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return Interval(mean, math.nan)
-    try:
-        from scipy.stats import t
-    except ImportError as error:
-        raise missing_extra("scipy", "models", "A confidence interval") from error
-    error_of_mean = statistics.stdev(values) / math.sqrt(len(values))
-    return Interval(mean, float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error_of_mean)
+        return {0: "-", 1: "3T", -1: "3D"}[self.difference.sign]
 
 
 def rows(accuracy: Mapping[Cell, float]) -> list[Row]:
@@ -136,8 +92,7 @@ def write_table(table: Sequence[Row], path: Path) -> None:
         table: the rows.
         path: where to.
     """
-    with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *cells(table)])
+    write_csv([HEADER, *cells(table)], path)
 
 
 def as_text(table: Sequence[Row]) -> str:
@@ -149,12 +104,7 @@ def as_text(table: Sequence[Row]) -> str:
     Returns:
         Aligned columns.
     """
-    lines = [HEADER, *cells(table)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return aligned([HEADER, *cells(table)])
 
 
 def draw(table: Sequence[Row]) -> Figure:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from captum_video._core.files import written_whole
+from models._results import CellFile
 
 
 class Cell(NamedTuple):
@@ -61,10 +59,7 @@ class Settings:
 
 
 class Results:
-    """Cells and their accuracies, as lines of JSON that are on disk whole or not at all.
-
-    The first line holds the settings, each further one a cell. A last line without its end, which
-    a killed run leaves, is cut off.
+    """Cells and their accuracies, in a file as :class:`CellFile` keeps it.
 
     Args:
         path: the file; written when there is none.
@@ -81,26 +76,9 @@ class Results:
     """
 
     def __init__(self, path: Path, settings: Settings | None) -> None:
-        self.path = path
-        self.accuracy: dict[Cell, float] = {}
-        if settings is None and not path.is_file():
-            raise FileNotFoundError(
-                f"There are no results at {path}: run without --plot-only first."
-            )
-        whole = _whole_lines(path, cut=settings is not None) if path.exists() else []
-        if not whole:
-            if settings is None:
-                raise ValueError(f"{path} holds no whole line.")
-            self.settings = settings
-            with written_whole(path) as part:
-                part.write_text(json.dumps({"settings": asdict(settings)}) + "\n", encoding="utf-8")
-            return
-        self.settings = _settings(path, whole[0])
-        if settings is not None:
-            _refuse_others(path, self.settings, settings)
-        for number, line in enumerate(whole[1:], start=2):
-            cell, accuracy = _cell(path, number, line)
-            self.accuracy[cell] = accuracy
+        self._file = CellFile(path, settings, kind=Settings, parse=_cell, what="low-data results")
+        self.path, self.settings = path, self._file.settings
+        self.accuracy: dict[Cell, float] = dict(self._file.cells)
 
     def append(self, cell: Cell, accuracy: float, steps: int, seconds: float) -> None:
         """Adds a finished cell, on disk before the call returns.
@@ -117,48 +95,11 @@ class Results:
             "steps": steps,
             "seconds": round(seconds, 2),
         }
-        with self.path.open("ab") as file:
-            file.write((json.dumps(line) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
+        self._file.append(line)
         self.accuracy[cell] = accuracy
 
 
-def _whole_lines(path: Path, *, cut: bool) -> list[str]:
-    """The lines that have an end; ``cut`` removes the rest from the file too."""
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if cut and len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    try:
-        return whole.decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a file of low-data results: {error}") from error
-
-
-def _settings(path: Path, line: str) -> Settings:
-    try:
-        return Settings(**json.loads(line)["settings"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} does not begin with the settings of a run.") from error
-
-
-def _cell(path: Path, number: int, line: str) -> tuple[Cell, float]:
-    try:
-        values: Mapping[str, Any] = json.loads(line)
-        cell = Cell(**{name: values[name] for name in Cell._fields})
-        return cell, float(values["accuracy"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}, line {number} is not a cell: {line[:80]!r}") from error
-
-
-def _refuse_others(path: Path, have: Settings, wanted: Settings) -> None:
-    """An error that names what differs."""
-    there, here = asdict(have), asdict(wanted)
-    names = [name for name in there if there[name] != here[name]]
-    if names:
-        differences = ", ".join(f"{name} {there[name]} (now {here[name]})" for name in names)
-        raise ValueError(
-            f"{path} holds cells of other settings: {differences}; choose another --results."
-        )
+def _cell(values: Mapping[str, Any]) -> tuple[Cell, float]:
+    """A line's cell and its accuracy."""
+    cell = Cell(**{name: values[name] for name in Cell._fields})
+    return cell, float(values["accuracy"])

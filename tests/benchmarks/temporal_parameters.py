@@ -27,7 +27,7 @@ from torch import Tensor
 import models
 from captum_video import TemporalParameters
 from captum_video.attr import LayerReadout
-from models._low_data_report import interval
+from models._tables import interval
 from models.data.video_mnist import MOTIONS, VideoMNIST
 
 SEED = 50_000
