@@ -271,7 +271,10 @@ def forced_gates(values: Mapping[FusionGates, Tensor]) -> Iterator[None]:
 
 
 def fusion_regularizer(
-    model: nn.Module, samples: int, *, length_scale: float | Mapping[str, float] = 1.0
+    model: nn.Module,
+    samples: float,
+    *,
+    length_scale: float | Mapping[str, float | Sequence[float]] = 1.0,
 ) -> Tensor:
     r"""The divergence of the gates' posterior from its prior, for each training sample.
 
@@ -292,14 +295,14 @@ def fusion_regularizer(
         model: a network with gates; those of a module that is used twice count once.
         samples: :math:`N`, the number of training samples.
         length_scale: :math:`k`, the prior's inverse standard deviation of a weight: one number, or
-            one for each module with gates, by dotted name.
+            one for each module with gates, by dotted name, or one for each of its units.
 
     Returns:
         A scalar, differentiable in weights and probabilities; float32 or more.
 
     Raises:
         ValueError: a model without gates, a number of samples below 1, a length scale that is missing,
-            negative or not finite, or a probability at 0 or 1.
+            negative or not finite, too few or too many of them, or a probability at 0 or 1.
     """
     modules = gated_modules(model)
     if not modules:
@@ -312,7 +315,7 @@ def fusion_regularizer(
     terms = []
     for name, module in modules.items():
         assert module.gates is not None
-        k = _length_scale(length_scale, name)
+        scales = _length_scales(length_scale, name, module.gates.units)
         given = module.gates.drop_logit
         logit = given.to(torch.promote_types(given.dtype, torch.float32))
         if not bool(logit.isfinite().all()):
@@ -326,6 +329,7 @@ def fusion_regularizer(
                 for u in module.gates.units
             ]
         )
+        k = logit.new_tensor(scales)
         drop, keep = torch.sigmoid(logit), torch.sigmoid(-logit)
         # p log p with log p = -softplus(-logit) is exact where p rounds to 0 or 1
         entropy = drop * F.softplus(-logit) + keep * F.softplus(logit)
@@ -333,12 +337,24 @@ def fusion_regularizer(
     return torch.stack(terms).sum() / samples
 
 
-def _length_scale(given: float | Mapping[str, float], name: str) -> float:
-    """A module's length scale, checked."""
+def _length_scales(
+    given: float | Mapping[str, float | Sequence[float]], name: str, units: Sequence[str]
+) -> list[float]:
+    """A length scale for each of a module's units, checked."""
+    own: float | Sequence[float]
     if isinstance(given, Mapping):
         if name not in given:
             raise ValueError(f"length_scale must have a number for {name!r}, got none")
-        given = given[name]
-    if not (math.isfinite(given) and given >= 0):
-        raise ValueError(f"length_scale must not be negative or infinite, got {given}")
-    return float(given)
+        own = given[name]
+    else:
+        own = given
+    scales = list(own) if isinstance(own, Sequence) else [own] * len(units)
+    if len(scales) != len(units):
+        raise ValueError(
+            f"length_scale must have one number for {name!r}, or {len(units)} ({', '.join(units)}), "
+            f"got {len(scales)}"
+        )
+    for scale in scales:
+        if not (math.isfinite(scale) and scale >= 0):
+            raise ValueError(f"length_scale must not be negative or infinite, got {scale}")
+    return [float(scale) for scale in scales]

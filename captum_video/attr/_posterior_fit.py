@@ -1,0 +1,430 @@
+"""Learns the gates of a trained network, and nothing else of it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Module
+from tqdm import tqdm
+
+from captum_video._core.checks import check_inputs
+from captum_video.layers import resolve_layer
+from captum_video.nn.gates import FusionGates, forced_gates, fusion_regularizer, gated_modules
+from captum_video.nn.strategies import gates_of, most_probable_strategy
+from captum_video.nn.temporal_split import split_temporal_kernels
+
+Loss = Callable[[Any, Any], Tensor]
+#: a unit whose norm is below this share of its layer's has no weights to speak of
+NO_WEIGHTS = 1e-6
+#: the probability that a unit is dropped whose gate is not learnt
+NEVER = 1e-9
+
+
+@dataclass(frozen=True)
+class FitHistory:
+    """What fitting gates has shown.
+
+    Attributes:
+        losses: the mean loss of each step, with relaxed gates.
+        open_loss: the mean loss over all clips with every gate open.
+        strategy_loss: that of the most probable strategy.
+        clips: the number of clips in the data.
+        samples: the number that the prior was weighed against.
+        price: what a unit had to be worth, in nats.
+        without_weights: the layers and units that have no weights, whose probability of one half
+            says nothing.
+        unreached: the layers that the outputs do not depend on, whose probabilities are the prior's.
+    """
+
+    losses: tuple[float, ...] = field(repr=False)
+    open_loss: float
+    strategy_loss: float
+    clips: int
+    samples: float
+    price: float
+    without_weights: tuple[tuple[str, str], ...]
+    unreached: tuple[str, ...]
+
+
+def gated_copy(
+    model: Module, layers: Module | str | Sequence[Module | str] | None = None, **options: Any
+) -> Module:
+    """A copy of a trained network with gates for its temporal kernels.
+
+    Args:
+        model: the network.
+        layers: which of its layers get gates, as modules or dotted names; None for all that can.
+        options: of :func:`captum_video.nn.temporal_split.split_temporal_kernels`.
+
+    Returns:
+        The copy.
+
+    Raises:
+        TypeError: ``model`` or one of ``layers`` is of another type.
+        ValueError: the model has no layer of a name, or no gates can be given to it.
+    """
+    if layers is None:
+        return split_temporal_kernels(model, **options)
+    several = [layers] if isinstance(layers, Module | str) else list(layers)
+    modules = [resolve_layer(model, layer, "layers") for layer in several]
+    return split_temporal_kernels(model, modules, **options)
+
+
+def equal_prices(model: Module, price: float) -> dict[str, tuple[float, ...]]:
+    r"""The prior length scales under which every unit has the same price.
+
+    .. math:: k_{l,u} = \sqrt{2 c} \, / \, \|w_{l,u}\|, \qquad
+              \text{so that } \frac{k_{l,u}^2}{2} \|w_{l,u}\|^2 = c
+
+    Args:
+        model: a network with gates.
+        price: :math:`c`, in nats.
+
+    Returns:
+        By layer :math:`k` for each unit; 0 for a unit without weights.
+    """
+    scales = {}
+    for name, module in gated_modules(model).items():
+        assert module.gates is not None
+        squares = [
+            sum(float(w.detach().double().square().sum()) for w in module.weights_of(unit))
+            for unit in module.gates.units
+        ]
+        least = NO_WEIGHTS**2 * sum(squares)
+        scales[name] = tuple(math.sqrt(2 * price / s) if s > least else 0.0 for s in squares)
+    return scales
+
+
+def fit_gates(
+    model: Module,
+    data: Iterable[Any],
+    *,
+    loss: Loss | None = None,
+    steps: int = 150,
+    lr: float = 0.1,
+    price: float = 3.0,
+    samples: float | None = None,
+    learn: Sequence[str] | None = None,
+    temperature: float = 0.2,
+    drop_probability: float = 0.1,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> FitHistory:
+    r"""Learns the drop probabilities of a network's gates; all its weights stay as they are.
+
+    Each step takes a batch, draws relaxed gates for each clip (equation S13) and lowers
+
+    .. math:: \frac{1}{n} \sum_i \ell\bigl(f(x_i; \epsilon_i), y_i\bigr)
+              + \frac{1}{N} \sum_{l,u} \bigl[(1 - p_{l,u})\, c - H(p_{l,u})\bigr]
+
+    which is :func:`captum_video.nn.fusion_regularizer` with the prior length scale of each unit set
+    such that :math:`\frac{k_{l,u}^2}{2} \|w_{l,u}\|^2 = c`. The paper leaves the length scale open;
+    with one for all, layers with large kernels would be closed first. Where dropping a unit raises
+    the mean loss by :math:`\Delta`, the posterior settles at
+
+    .. math:: \operatorname{logit}(1 - p) = N \Delta - c
+
+    so that a unit is kept that is worth more than :math:`c` nats to all clips together. One that the
+    network does not use settles at :math:`p = \operatorname{sigmoid}(c)`, 0.95 for the default of 3
+    nats, which is what strong evidence means on the scale of Kass and Raftery (1995). A unit without
+    weights has no price; its gate is not learnt and stays at one half.
+
+    Args:
+        model: a network with gates, whose probabilities are changed; nothing else is.
+        data: batches of inputs (a tensor, or a tuple of them) and targets, such as a ``DataLoader``;
+            it is read again and again. Moved to the model's device.
+        loss: a function of outputs and targets, with the mean loss or a loss for each clip,
+            in nats where the posterior is to be one; None for the cross-entropy of
+            ``(N, classes)``.
+        steps: number of steps, each with one batch.
+        lr: the learning rate of Adam on the logits; it falls to zero along half a cosine.
+        price: :math:`c`, in nats.
+        samples: :math:`N`; None for the number of clips in the data. Fewer let the price weigh more,
+            as under a likelihood to the power ``samples / clips``.
+        learn: the units whose gates are learnt, in every layer; the others are kept. None for all.
+        temperature: of the gates.
+        drop_probability: at the start.
+        seed: of all that is drawn, by gates or data; the global random state is left alone.
+        show_progress: whether to show a bar.
+
+    Returns:
+        What was seen on the way.
+
+    Raises:
+        TypeError: batches of another kind.
+        ValueError: no clips, non-finite inputs, a loss that is not finite or of another shape, or
+            other arguments out of their range.
+    """
+    _check_arguments(steps, lr, price, temperature, samples)
+    if iter(data) is data:
+        raise TypeError(
+            f"data must be read again and again, got {type(data).__name__}, which can be read once: "
+            "give a list of it"
+        )
+    gates = gates_of(model)
+    logits = [one.drop_logit for one in gates.values()]
+    device = logits[0].device
+    measured = loss or cross_entropy
+    scales = equal_prices(model, price)
+    with _learning(model, gates, temperature, device, seed):
+        learnt = _begin(gates, scales, learn, drop_probability)
+        strategy: Mapping[str, Sequence[bool]] = {
+            n: [True] * len(g.units) for n, g in gates.items()
+        }
+        open_loss, clips = _evaluated(model, gates, strategy, data, measured, device)
+        weight = clips if samples is None else samples
+        place = torch.cat([logit.detach() for logit in logits]).double()
+        optimizer = torch.optim.Adam([place], lr=lr)
+        losses, reached = [], [False] * len(logits)
+        batches = _cycled(data, device)
+        with tqdm(range(steps), desc="gates", disable=not show_progress, leave=False) as bar:
+            for step in bar:
+                inputs, target = next(batches)
+                mean = _mean_loss(measured, model(*inputs), target, len(inputs[0]), f"step {step}")
+                found = _gradients(mean, logits)
+                reached = [was or one is not None for was, one in zip(reached, found, strict=True)]
+                prior = fusion_regularizer(model, weight, length_scale=scales)
+                both = [
+                    of_prior if one is None else one + of_prior
+                    for one, of_prior in zip(found, torch.autograd.grad(prior, logits), strict=True)
+                ]
+                place.grad = torch.cat(both).double() * learnt
+                optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
+                optimizer.step()
+                _write(place, logits)
+                losses.append(float(mean.detach()))
+        strategy = most_probable_strategy(model)
+        strategy_loss, _ = _evaluated(model, gates, strategy, data, measured, device)
+    unreached = tuple(name for name, was in zip(gates, reached, strict=True) if not was)
+    without = tuple(
+        (name, unit)
+        for name, one in gates.items()
+        for unit, scale in zip(one.units, scales[name], strict=True)
+        if scale == 0
+    )
+    _warn(without, unreached)
+    return FitHistory(
+        tuple(losses), open_loss, strategy_loss, clips, weight, price, without, unreached
+    )
+
+
+def cross_entropy(outputs: Any, target: Any) -> Tensor:
+    """The cross-entropy of classes.
+
+    Args:
+        outputs: ``(N, classes)``.
+        target: ``(N,)`` class numbers, or ``(N, classes)`` probabilities.
+
+    Returns:
+        ``(N,)``.
+
+    Raises:
+        ValueError: outputs of another shape.
+        TypeError: a target that is no tensor.
+    """
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+        shown = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(f"outputs must be (N, classes) unless a loss is given, got {shown}")
+    if not isinstance(target, Tensor):
+        raise TypeError(
+            f"the targets must be a tensor unless a loss is given, got {type(target).__name__}"
+        )
+    return F.cross_entropy(outputs, target, reduction="none")
+
+
+def _check_arguments(
+    steps: object, lr: float, price: float, temperature: float, samples: float | None
+) -> None:
+    """Refuses numbers out of their range."""
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps must be a whole number from 1, got {steps!r}")
+    for name, value in (("lr", lr), ("price", price), ("temperature", temperature)):
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+    if samples is not None and not (math.isfinite(samples) and samples >= 1):
+        raise ValueError(f"samples must be at least 1, or None for all clips, got {samples}")
+
+
+@contextmanager
+def _learning(
+    model: Module,
+    gates: Mapping[str, FusionGates],
+    temperature: float,
+    device: torch.device,
+    seed: int,
+) -> Iterator[None]:
+    """Evaluation mode but for the gates, and a random state of its own; an error leaves no trace."""
+    modes = [(module, module.training) for module in model.modules()]
+    before = [
+        (one, one.temperature, one.drop_logit.requires_grad, one.drop_logit.detach().clone())
+        for one in gates.values()
+    ]
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.random.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        try:
+            model.eval()
+            for one in gates.values():
+                one.train()
+                one.temperature = temperature
+                one.drop_logit.requires_grad_(True)
+            yield
+        except BaseException:
+            for one, _, _, logit in before:
+                with torch.no_grad():
+                    one.drop_logit.copy_(logit)
+            raise
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for one, was, wanted, _ in before:
+                one.temperature = was
+                one.drop_logit.requires_grad_(wanted)
+
+
+def _begin(
+    gates: Mapping[str, FusionGates],
+    scales: Mapping[str, Sequence[float]],
+    learn: Sequence[str] | None,
+    drop_probability: float,
+) -> Tensor:
+    """Sets the probabilities that the fit begins with; True for those that it learns."""
+    known = list(dict.fromkeys(unit for one in gates.values() for unit in one.units))
+    wanted = known if learn is None else list(learn)
+    if not wanted or not set(wanted) <= set(known):
+        raise ValueError(f"learn must be some of {known}, got {learn}")
+    learnt = []
+    for name, one in gates.items():
+        values = []
+        for unit, scale in zip(one.units, scales[name], strict=True):
+            learnt.append(unit in wanted and scale > 0)
+            values.append(NEVER if unit not in wanted else drop_probability if scale > 0 else 0.5)
+        one.set_drop_probability(values)
+    return torch.tensor(learnt, device=one.drop_logit.device)
+
+
+def _gradients(mean: Tensor, logits: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Those of the loss; None where it does not depend on a layer's gates."""
+    found: Sequence[Tensor | None] = [None]
+    if mean.requires_grad:
+        found = torch.autograd.grad(mean, logits, allow_unused=True)
+    if all(one is None for one in found):
+        raise ValueError(
+            "the loss does not depend on any of the gates: it must be differentiable, and the model "
+            "must call its layers, under enabled gradients"
+        )
+    return found
+
+
+@torch.no_grad()
+def _write(place: Tensor, logits: Sequence[Tensor]) -> None:
+    """Copies the numbers of all gates into their parameters."""
+    for logit, values in zip(logits, place.split([len(one) for one in logits]), strict=True):
+        logit.copy_(values)
+
+
+@torch.no_grad()
+def _evaluated(
+    model: Module,
+    gates: Mapping[str, FusionGates],
+    strategy: Mapping[str, Sequence[bool]],
+    data: Iterable[Any],
+    loss: Loss,
+    device: torch.device,
+) -> tuple[float, int]:
+    """The mean loss of a strategy over all clips, and their number."""
+    total, count = 0.0, 0
+    values = {one: torch.tensor([list(strategy[name])]) for name, one in gates.items()}
+    for number, batch in enumerate(data):
+        inputs, target = _unpacked(batch, number, device)
+        with forced_gates(values):
+            outputs = model(*inputs)
+        clips = len(inputs[0])
+        where = f"batch {number} under a fixed strategy"
+        total += clips * float(_mean_loss(loss, outputs, target, clips, where))
+        count += clips
+    if not count:
+        raise ValueError("data must hold at least one batch, got none")
+    return total / count, count
+
+
+def _cycled(data: Iterable[Any], device: torch.device) -> Iterator[tuple[tuple[Tensor, ...], Any]]:
+    """The batches, over and over."""
+    while True:
+        empty = True
+        for number, batch in enumerate(data):
+            empty = False
+            yield _unpacked(batch, number, device)
+        if empty:
+            raise ValueError("data must be read again and again, but held no batch the second time")
+
+
+def _unpacked(batch: Any, number: int, device: torch.device) -> tuple[tuple[Tensor, ...], Any]:
+    """Inputs and target of a batch, on the device."""
+    if not isinstance(batch, list | tuple) or hasattr(batch, "_fields") or len(batch) != 2:
+        shown = type(batch).__name__
+        if isinstance(batch, list | tuple):
+            shown += f" of {len(batch)}"
+        raise TypeError(
+            f"batches of data must be pairs (inputs, target), got a {shown} (batch {number}): map "
+            "them, for example with [(batch.clip, batch.label) for batch in loader]"
+        )
+    inputs = tuple(batch[0]) if isinstance(batch[0], list | tuple) else (batch[0],)
+    try:
+        check_inputs(inputs)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"batch {number} of data: {error}") from error
+    return tuple(one.to(device) for one in inputs), _moved(batch[1], device)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """A target on the device, with the tensors in it."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_moved(one, device) for one in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(one, device) for one in value)
+    if isinstance(value, dict):
+        return {key: _moved(one, device) for key, one in value.items()}
+    return value
+
+
+def _mean_loss(loss: Loss, outputs: Any, target: Any, clips: int, where: str) -> Tensor:
+    """The mean loss of a batch, checked."""
+    value = loss(outputs, target)
+    if not isinstance(value, Tensor) or value.shape not in ((), (clips,)):
+        shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(
+            f"loss must give a scalar tensor or one number for each of {clips} clips, got {shown}"
+        )
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"the loss must be finite, got {value.mean()} at {where}")
+    return value.mean()
+
+
+def _warn(without: Sequence[tuple[str, str]], unreached: Sequence[str]) -> None:
+    """Says which probabilities say nothing."""
+    if without:
+        shown = ", ".join(f"{unit} of {name}" for name, unit in without)
+        warnings.warn(
+            f"there are units without weights, whose probability of one half says nothing: {shown}",
+            stacklevel=3,
+        )
+    if unreached:
+        warnings.warn(
+            "the loss does not depend on these layers, whose probabilities are those of the prior: "
+            f"{', '.join(unreached)} (is a layer used without calling it?)",
+            stacklevel=3,
+        )
