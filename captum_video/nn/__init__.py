@@ -4,7 +4,7 @@ from captum_video.nn.conv3t import Conv3T, FactorizedConv3d, FreeConv3T
 from captum_video.nn.fitting import AffineChain, fit_affine_chain
 from captum_video.nn.fusion import FusionUnit
 from captum_video.nn.gates import FusionGates, GatedModule, fusion_regularizer, gated_modules
-from captum_video.nn.inflation import inflate
+from captum_video.nn.inflation import fusion_layers, inflate
 from captum_video.nn.motion import AffineMotion
 from captum_video.nn.sampling import affine_maps, sampling_matrices, stacked_slices
 from captum_video.nn.strategies import Strategy, set_strategy
@@ -21,6 +21,7 @@ __all__ = [
     "Strategy",
     "affine_maps",
     "fit_affine_chain",
+    "fusion_layers",
     "fusion_regularizer",
     "gated_modules",
     "inflate",

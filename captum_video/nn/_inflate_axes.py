@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from captum_video.nn._inflate_layers import LAYERS, NotInflatable
+from captum_video.nn._inflate_layers import LAYERS
+from captum_video.nn._inflate_options import NotInflatable
 
 Labels = tuple[str, ...]
 

@@ -17,8 +17,9 @@ import torch
 from torch import fx, nn
 
 from captum_video.nn._inflate_follow import follow
-from captum_video.nn._inflate_layers import NotInflatable, Options, inflate_conv
+from captum_video.nn._inflate_layers import inflate_any_conv
 from captum_video.nn._inflate_nodes import REDUCTIONS, call_name, layer_for, needs_rewrite, rewrite
+from captum_video.nn._inflate_options import NotInflatable, Options
 
 
 class _OwnCalls(fx.Tracer):
@@ -110,7 +111,7 @@ def inflate_wrapped_conv(layer: nn.Conv2d, options: Options) -> nn.Module:
         raise NotInflatable(reason)
     if not _is_own_conv(chain[-2], chain[-3], layer):
         raise NotInflatable(reason)
-    conv = inflate_conv(layer, options)
+    conv = inflate_any_conv(layer, options)
     if not before:
         return conv
     new = nn.Sequential(OrderedDict([*before.items(), ("conv", conv)]))

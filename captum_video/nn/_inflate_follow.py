@@ -11,7 +11,6 @@ from torch import Tensor, fx, nn
 
 from captum_video.nn import _inflate_axes as ax
 from captum_video.nn._inflate_axes import ASSUMED, MAPS, ONE, PLACES, Axes
-from captum_video.nn._inflate_layers import NotInflatable, Order
 from captum_video.nn._inflate_nodes import (
     ARGUMENTS,
     PERMUTATIONS,
@@ -24,6 +23,7 @@ from captum_video.nn._inflate_nodes import (
     sizes,
     why,
 )
+from captum_video.nn._inflate_options import NotInflatable, Order
 
 _SHARE = "share"  # places after a softmax over them: their sum does not depend on their number
 

@@ -2,172 +2,36 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn import Parameter
+from torch import nn
 
-from captum_video.nn.conv3t import Conv3T, FactorizedConv3d, FreeConv3T
-
-Pads = tuple[int, int]  # before and after, along one axis
-
-FACTORIZED: dict[str, type[FactorizedConv3d]] = {"3t": Conv3T, "3t-free": FreeConv3T}
-PADDING_LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "zeros": nn.ZeroPad3d,
-    "replicate": nn.ReplicationPad3d,
-    "reflect": nn.ReflectionPad3d,
-    "circular": nn.CircularPad3d,
-}
-
-
-class NotInflatable(Exception):
-    """A layer or a call without a counterpart; the text says why and what to do."""
+from captum_video.nn._inflate_conv import inflate_conv, scaled_pads
+from captum_video.nn._inflate_fusion import fuse_conv, is_spatial
+from captum_video.nn._inflate_options import (
+    NotInflatable,
+    Options,
+    Pads,
+    leading_axis,
+    pad_time,
+    padded,
+    pair,
+)
 
 
-@dataclass
-class Order:
-    """Where channels are, as far as the modules of a network show it."""
-
-    #: whether maps leave a module, or enter one, other than as ``(N, C, H, W)``
-    moved: bool = False
-    #: the first call that depends on it, by the id of the module
-    assuming: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass
-class Options:
-    """The arguments of :func:`captum_video.nn.inflate`, and the kernels made so far."""
-
-    conv: str
-    depth: int | None
-    divide: bool
-    temporal_padding: str
-    temporal_stride: bool
-    #: 3D kernels by the 2D kernel's id, so that tied weights stay tied (it is kept, for its id)
-    kernels: dict[int, tuple[Tensor, Parameter]] = field(default_factory=dict)
-    #: layers that replaced calls and must not be inflated again
-    layers: list[nn.Module] = field(default_factory=list)
-    #: where channels are
-    order: Order = field(default_factory=Order)
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """A size along height and width."""
-    if isinstance(value, int):
-        return value, value
-    height, width = value
-    return int(height), int(width)
-
-
-def leading_axis(kernel: tuple[int, int]) -> int:
-    """The spatial axis that time follows: that of the longer side, the height if they are equal."""
-    return int(kernel[1] > kernel[0])
-
-
-def padded(layer: nn.Module, name: str, *pads: nn.Module | None) -> nn.Module:
-    """The layer, after those of the padding layers that are not None."""
-    before = [pad for pad in pads if pad is not None]
-    if not before:
-        return layer
-    named = [("pad" if len(before) == 1 else f"pad{i}", pad) for i, pad in enumerate(before)]
-    return nn.Sequential(OrderedDict([*named, (name, layer)]))
-
-
-def pad_time(mode: str, pads: Pads) -> nn.Module | None:
-    """A layer that pads frames; None where there is nothing to pad."""
-    return PADDING_LAYERS[mode]((0, 0, 0, 0, *pads)) if any(pads) else None
-
-
-def inflate_conv(layer: nn.Conv2d, options: Options) -> nn.Module:
-    """The convolution in three dimensions, with the weights transferred.
+def inflate_any_conv(layer: nn.Conv2d, options: Options) -> nn.Module:
+    """The convolution in three dimensions, in one piece or behind its paths.
 
     Args:
-        layer: the 2D convolution; its first slice and its bias are handed over, not copied.
+        layer: the 2D convolution.
         options: see :func:`captum_video.nn.inflate`.
 
     Returns:
-        A ``Conv3d``, ``Conv3T`` or ``FreeConv3T``, in a ``Sequential`` after a padding layer where
-        its own padding cannot express what is wanted.
+        What replaces it.
     """
-    kernel, dilation = pair(layer.kernel_size), pair(layer.dilation)
-    axis = leading_axis(kernel)
-    depth = 1 if kernel == (1, 1) else options.depth or kernel[axis]
-    stride = pair(layer.stride)[axis] if options.temporal_stride else 1
-    mode = layer.padding_mode
-    time_mode = options.temporal_padding if mode == "zeros" else mode
-    # torch's own sums for "same"; last axis first, before and after
-    left, right, top, bottom = layer._reversed_padding_repeated_twice
-    sides = ((top, bottom), (left, right))
-    before, after = scaled_pads(sides[axis], dilation[axis] * (kernel[axis] - 1), depth - 1)
-    space: nn.Module | None = None
-    padding: tuple[int, int, int] | str
-    if before == after and time_mode == mode and top == bottom and left == right:
-        padding, time = (before, top, left), None
-    else:
-        time = pad_time(time_mode, (before, after))
-        padding = (0, top, left)
-        if top != bottom or left != right:
-            padding = (0, 0, 0)
-            space = PADDING_LAYERS[mode]((left, right, top, bottom, 0, 0))
-    arguments: dict[str, Any] = {
-        "kernel_size": (depth, *kernel),
-        "stride": (stride, *pair(layer.stride)),
-        "padding": padding,
-        "dilation": (1, *dilation),
-        "groups": layer.groups,
-        "bias": layer.bias is not None,
-        "padding_mode": mode,
-        "device": "meta",
-        "dtype": layer.weight.dtype,
-    }
-    kind = nn.Conv3d if depth == 1 else FACTORIZED.get(options.conv, nn.Conv3d)
-    conv = kind(layer.in_channels, layer.out_channels, **arguments)
-    _transfer(layer, conv, depth, options)
-    return padded(conv.train(layer.training), "conv", time, space)
-
-
-def scaled_pads(spatial: Pads, reach: int, wanted: int) -> Pads:
-    """Temporal padding in the proportion that the spatial one has to its kernel.
-
-    Args:
-        spatial: the spatial padding, before and after.
-        reach: dilation times (kernel size - 1), which padding of a "same" convolution sums to.
-        wanted: kernel depth - 1, of which the result is the same share.
-
-    Returns:
-        Frames before and after; their sum is rounded to the nearest, half down, and an odd frame goes
-        to the end.
-    """
-    if reach in (0, wanted):
-        return spatial
-    total = -((-2 * sum(spatial) * wanted + reach) // (2 * reach))
-    return total // 2, total - total // 2
-
-
-def _transfer(layer: nn.Conv2d, conv: nn.Module, depth: int, options: Options) -> None:
-    """Fills a layer made without memory."""
-    weight, trainable = layer.weight, layer.weight.requires_grad
-    key = id(weight)
-    if key not in options.kernels:
-        kernel = weight.detach()
-        if isinstance(conv, nn.Conv3d):
-            kernel = kernel.unsqueeze(2).repeat(1, 1, depth, 1, 1)
-        if options.divide:
-            kernel = kernel / depth
-        options.kernels[key] = weight, Parameter(kernel, requires_grad=trainable)
-    _, kernel = options.kernels[key]
-    if isinstance(conv, FactorizedConv3d):
-        conv.to_empty(device=weight.device)
-        conv.first_slice = kernel
-        conv.reset_transforms()
-        for parameter in conv._transforms():
-            parameter.requires_grad_(trainable)
-    else:
-        conv.weight = kernel
-    conv._parameters["bias"] = layer._parameters["bias"]  # None too
+    fused = options.fused and is_spatial(layer)
+    return fuse_conv(layer, options) if fused else inflate_conv(layer, options)
 
 
 def _max_pool(layer: nn.MaxPool2d, options: Options) -> nn.Module:
@@ -207,6 +71,15 @@ def _window(
     dilation = pair(getattr(layer, "dilation", 1))[axis]
     # padding of a dilated pool covers gaps that time does not have
     frames = scaled_pads((padding[axis],) * 2, dilation * (kernel[axis] - 1), kernel[axis] - 1)
+    if (
+        options.fused
+        and isinstance(layer, nn.MaxPool2d)
+        and not layer.ceil_mode
+        and kernel[axis] % 2
+    ):
+        frames = (
+            kernel[axis] // 2,
+        ) * 2  # beside a convolution without padding, which keeps frames
     return (kernel[axis], *kernel), (stride[axis], *stride), (frames[0], *padding)
 
 
@@ -255,6 +128,8 @@ def _constant_pad(layer: nn.ConstantPad2d, options: Options) -> nn.Module:
 
 def _layer_pads(layer: Any, options: Options) -> Pads:
     """The frames that a padding layer adds: as many as it does along the axis where it adds more."""
+    if options.fused:
+        return 0, 0
     left, right, top, bottom = layer.padding
     frames = (left, right) if left + right > top + bottom else (top, bottom)
     if options.depth is not None and any(frames):
@@ -314,7 +189,7 @@ _WITHOUT_TWIN: tuple[type[nn.Module], ...] = (
 )
 #: by exact type; what is not listed works on clips as it is, or has a forward of its own
 LAYERS: dict[type[nn.Module], Callable[[Any, Options], nn.Module]] = {
-    nn.Conv2d: inflate_conv,
+    nn.Conv2d: inflate_any_conv,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
     nn.AdaptiveAvgPool2d: _adaptive,

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from captum_video.nn._inflate_axes import with_time
-from captum_video.nn._inflate_layers import LAYERS, NotInflatable, Options
+from captum_video.nn._inflate_layers import LAYERS
+from captum_video.nn._inflate_options import NotInflatable, Options
 
 #: what follows the input in a function's arguments; the layer of that function takes the same
 ARGUMENTS = {

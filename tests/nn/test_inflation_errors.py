@@ -19,7 +19,7 @@ def refuse(net: nn.Module, text: str, **options: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"conv": "4d"}, r"conv must be '3t' or '3t-free' or '3d', got '4d'"),
+        ({"conv": "4d"}, r"conv must be '3t' or '3t-free' or '3d' or 'fusion' or .*, got '4d'"),
         (
             {"temporal_padding": "zero"},
             r"temporal_padding must be 'zeros' or 'replicate', got 'zero'",
