@@ -6,6 +6,7 @@ from captum_video.visualization._distributions import (
     parameters_by_depth,
     temporal_distributions,
 )
+from captum_video.visualization._fusion import fusion_probabilities
 from captum_video.visualization._overlay import overlay
 from captum_video.visualization._panels import side_by_side
 from captum_video.visualization._strip import relevance_strip
@@ -14,6 +15,7 @@ __all__ = [
     "SIGNED",
     "channel_figure",
     "clip_map",
+    "fusion_probabilities",
     "overlay",
     "parameters_by_depth",
     "relevance_strip",
