@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -86,7 +86,7 @@ class CellFile(Generic[Settings, Cell]):
             os.fsync(file.fileno())
 
 
-def write_cells(path: Path, settings: Any, lines: list[Mapping[str, Any]]) -> None:
+def write_cells(path: Path, settings: Any, lines: Sequence[Mapping[str, Any]]) -> None:
     """Writes a file of cells, whole or not at all.
 
     Args:
