@@ -58,11 +58,13 @@ def inflate(
 
     ST keeps all frames but those that ``temporal_stride`` skips, whatever is padded in space. So that
     branches fit, max pools with odd windows do too, unless they round up (``ceil_mode``), and layers
-    that pad maps pad height and width alone. The paper's figure has the units where bottlenecks have
-    their 1x1 convolution, and its text takes them to DenseNet121, ResNet50, MobileNetV2, ResNeXt50
-    and ResNeXt101, and strategies "roughly", as topologies differ. Here a unit stands before each
-    spatial convolution, so that backbones without bottlenecks have them too, and the 1x1
-    convolutions stay.
+    that pad maps pad height and width alone. Strided pools halve the frames under ``temporal_stride``,
+    in ``"s"`` too, as the paper says of its spatial mode; its template network strides no time.
+
+    The paper's figure has the units where bottlenecks have their 1x1 convolution, and its text takes
+    them, with strategies "roughly", to DenseNet121, ResNet50, MobileNetV2, ResNeXt50 and ResNeXt101.
+    Here a unit stands before each spatial convolution, so that backbones without bottlenecks have
+    them too, and 1x1 convolutions stay.
 
     **What is equal to what.** With the weights divided and ``temporal_padding="replicate"``, every
     layer answers a clip of equal frames with equal frames, each of them what the 2D layer answers; so

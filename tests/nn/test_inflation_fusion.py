@@ -226,7 +226,7 @@ def test_open_gates_keep_the_answer_and_closed_ones_do_not(options: Any) -> None
 @pytest.mark.parametrize(
     ("name", "frames", "size"),
     [
-        ("densenet121", 16, 32),
+        ("densenet121", 32, 32),
         ("resnet50", 8, 64),
         ("mobilenet_v2", 8, 64),
         ("resnext50_32x4d", 8, 64),
