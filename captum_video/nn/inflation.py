@@ -58,8 +58,9 @@ def inflate(
 
     ST keeps all frames but those that ``temporal_stride`` skips, whatever is padded in space. So that
     branches fit, max pools with odd windows do too, unless they round up (``ceil_mode``), and layers
-    that pad maps pad height and width alone. Strided pools halve the frames under ``temporal_stride``,
-    in ``"s"`` too, as the paper says of its spatial mode; its template network strides no time.
+    that pad maps pad height and width alone. Pools take in time, in ``"s"`` too, as the paper says of
+    its spatial mode (without ``temporal_stride``, strided ones do not); its template network does not
+    stride in time.
 
     The paper's figure has the units where bottlenecks have their 1x1 convolution, and its text takes
     them, with strategies "roughly", to DenseNet121, ResNet50, MobileNetV2, ResNeXt50 and ResNeXt101.
