@@ -42,7 +42,7 @@ class Strategy(Mapping[str, tuple[bool, ...]]):
         return len(self.kept)
 
     def __hash__(self) -> int:
-        return hash(tuple(self.kept.items()))
+        return hash(frozenset(self.kept.items()))  # as for dicts, order does not count
 
     def __str__(self) -> str:
         return " | ".join(f"{layer} {kind}" for layer, kind in self.kinds().items())
@@ -159,7 +159,7 @@ def set_strategy(model: nn.Module, strategy: Mapping[str, tuple[bool, ...]]) -> 
 def check_strategy(
     gates: Mapping[str, FusionGates], strategy: Mapping[str, tuple[bool, ...]]
 ) -> None:
-    """Refuses a strategy for other layers or units.
+    """Refuses a strategy for other layers or units, or of other values than true and false.
 
     Args:
         gates: by layer.
@@ -179,6 +179,10 @@ def check_strategy(
             raise ValueError(
                 f"strategy must have a truth value for each unit of {name!r} "
                 f"({', '.join(one.units)}), got {len(strategy[name])}"
+            )
+        if any(value not in (0, 1) for value in strategy[name]):
+            raise ValueError(
+                f"strategy for {name!r} must be of zeros and ones, got {tuple(strategy[name])}"
             )
 
 

@@ -75,6 +75,7 @@ def twin(net: FusionUnit, options: dict[str, Any], x: Tensor, gates: Tensor) -> 
         paths.append(tuple(p.weight for p in net.both))  # type: ignore[arg-type]
     assert net.s.weight.shape[2:] == (1, 1, 1)
     assert net.st.weight.shape[2:] == (depth, 1, 1)
+    assert net.spatial.weight.shape == (6, options.get("mid_channels", 4) // groups, 1, *size)
     mixed = torch.zeros((), dtype=x.dtype)
     for number, weights in enumerate(paths):
         feature = torch.stack([temporal(w) for w in weights]).sum(0)
