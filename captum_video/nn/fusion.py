@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_video._core.checks import check_choice
@@ -38,6 +39,9 @@ class FusionUnit(GatedModule):
     ST is kept does not show that time is used, and that S is dropped does not show that it is not;
     what a closed ST gate shows is that the frames are looked at one by one. The regulariser, which
     makes a path cost what its weights are worth, is what decides between S and ST where both will do.
+
+    In training mode the paths' kernels are added up for each clip before they meet the input, as all is
+    linear there: the modules ``s``, ``st`` and ``both`` are not called then, and hooks on them not run.
 
     Args:
         in_channels: channels of the input.
@@ -133,6 +137,9 @@ class FusionUnit(GatedModule):
         Returns:
             ``(N, out_channels, T', H', W')`` or ``(out_channels, T', H', W')``.
         """
+        if self.gates is not None and self.training:
+            mixed = self._mixed(x if x.dim() == 5 else x.unsqueeze(0), self.gates(x))
+            return self.spatial(mixed if x.dim() == 5 else mixed.squeeze(0))
         s, st = self.s(x), self.st(x)
         if self.gates is None:
             return self.spatial(s + st)
@@ -141,6 +148,36 @@ class FusionUnit(GatedModule):
         if self.both is not None:
             mixed = mixed + (self.both[0](x) + self.both[1](x)) * gates[2]
         return self.spatial(mixed)
+
+    def _mixed(self, x: Tensor, gates: Tensor) -> Tensor:
+        """The weighted sum of the paths in training mode.
+
+        It is linear, so each clip gets one temporal kernel of its own, which costs less than a
+        convolution for each path and keeps none of their outputs for the backward pass.
+        """
+        assert self.gates is not None
+        if x.dim() != 5 or x.shape[1] != self.s.in_channels:
+            raise ValueError(
+                f"x must be clips (N, {self.s.in_channels}, T, H, W) or a single one without N, got "
+                f"shape {tuple(x.shape)}"
+            )
+        count, channels, frames, height, width = x.shape
+        depth, groups, step = self.st.kernel_size[0], self.s.groups, self.s.stride[0]
+        bank = torch.stack([_kernel(self.paths_of(unit), depth) for unit in self.gates.units])
+        kernels = gates.reshape(-1, len(bank)).expand(count, -1) @ bank.flatten(1)
+        kernels = kernels.view(count * groups, -1, channels // groups, depth)
+        mode = "constant" if self.st.padding_mode == "zeros" else self.st.padding_mode
+        long = F.pad(x, (0, 0, 0, 0, depth // 2, depth // 2), mode)
+        long = long.reshape(count * groups, channels // groups, -1, height * width)
+        frames = (frames - 1) // step + 1
+        taps = [
+            (kernels[..., tap], long[:, :, tap : tap + step * (frames - 1) + 1 : step].flatten(2))
+            for tap in range(depth)
+        ]
+        mixed = torch.bmm(*taps[0])
+        for kernel, part in taps[1:]:
+            mixed = torch.baddbmm(mixed, kernel, part)
+        return mixed.view(count, self.s.out_channels, frames, height, width)
 
     def paths_of(self, unit: str) -> tuple[nn.Conv3d, ...]:
         """The convolutions that a unit has for itself.
@@ -186,11 +223,7 @@ class FusionUnit(GatedModule):
             silent: nn.Module = Silent(spatial, self.s.stride[0])
             return silent.train(self.training)
         temporal = copy.deepcopy(max(paths, key=lambda path: path.kernel_size[0]))
-        kernel = torch.zeros_like(temporal.weight)
-        for path in paths:
-            spare = (kernel.shape[2] - path.kernel_size[0]) // 2
-            kernel[:, :, spare : kernel.shape[2] - spare] += path.weight
-        temporal.weight.copy_(kernel)
+        temporal.weight.copy_(_kernel(paths, temporal.kernel_size[0]))
         return nn.Sequential(OrderedDict(temporal=temporal, spatial=spatial)).train(self.training)
 
 
@@ -226,6 +259,13 @@ class Silent(nn.Module):
             sizes.append((n + 2 * p - d * (k - 1) - 1) // s + 1)
         zeros = x.new_zeros(*x.shape[:-4], self.out_channels, *sizes)
         return zeros if self.bias is None else zeros + self.bias.view(-1, 1, 1, 1)
+
+
+def _kernel(paths: Sequence[nn.Conv3d], depth: int) -> Tensor:
+    """The sum of kernels whose middle taps meet."""
+    spare = [(depth - path.kernel_size[0]) // 2 for path in paths]
+    kernels = [F.pad(p.weight, (0, 0, 0, 0, n, n)) for p, n in zip(paths, spare, strict=True)]
+    return torch.stack(kernels).sum(0)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -208,6 +208,16 @@ class TestByHand:
         want = torch.tensor([[0, 0, 1, 0, 0], [0, 200, 20, 2, 0], [0, 100, 13, 1, 0]])
         assert torch.equal(got, want.view(3, 1, 5, 1, 1) * self.IMAGE)
 
+    @pytest.mark.parametrize("training", [True, False])
+    def test_one_set_of_gates_for_all_clips(self, training: bool) -> None:
+        net, x = self.one("two")
+        assert net.gates is not None
+        net.train(training)
+        want = torch.tensor([0, 100, 13, 1, 0]).view(1, 5, 1, 1) * self.IMAGE
+        with forced_gates({net.gates: torch.tensor([[1.5, 1.0]])}):
+            assert torch.equal(net(x.expand(3, -1, -1, -1, -1)), want.expand(3, 1, 5, 3, 3))
+            assert torch.equal(net(x[0]), want)
+
 
 class TestFixed:
     @pytest.mark.parametrize("kind", KINDS)
@@ -385,6 +395,16 @@ class TestErrors:
     def test_gates(self, gates: Any) -> None:
         with pytest.raises(ValueError, match=f"gates must be 'two' or 'three', got {gates!r}"):
             FusionUnit(2, 2, gates=gates)
+
+    @pytest.mark.parametrize(
+        "shape", [(2, 3, 4, 5, 5), (3, 4, 5, 5), (4, 5, 5), (1, 1, 4, 3, 5, 5)]
+    )
+    def test_shape(self, shape: tuple[int, ...]) -> None:
+        text = r"x must be clips \(N, 4, T, H, W\) or a single one without N, got shape"
+        with pytest.raises(ValueError, match=text):
+            unit("two")(clip(*shape))
+        with pytest.raises(RuntimeError):
+            unit("two").eval()(clip(*shape))
 
     def test_what_others_refuse(self) -> None:
         with pytest.raises(ValueError, match="in_channels must be divisible by groups"):
