@@ -73,6 +73,7 @@ class Net(BundledModel):
         self.scores = nn.Linear(4, outputs)
 
     def forward(self, clip: Tensor) -> Tensor:
+        assert clip.min() < 0  # normalised
         return self.scores(self.body(clip).mean((2, 3, 4)))
 
 
@@ -91,7 +92,7 @@ RECIPE = Recipe(
     steps=4,
     batch_size=3,
     lr=1e-2,
-    eval_every=2,
+    eval_every=1,
     eval_clips=6,
     patience=1,
 )
@@ -169,6 +170,9 @@ def test_a_run_leaves_cells_tables_and_a_figure(capsys: pytest.CaptureFixture[st
         assert len(line["choice"]) == (5 if fusion else 0)
         assert list(line["keep"]) == (["body.0", "body.2"] if fusion else [])
     assert not list(FILE.with_suffix("").iterdir())  # the checkpoints are gone
+    for halved in (False, True):
+        assert (1_000_003, "validation", halved, 5) in Clips.drawn
+        assert (4_000_003, "validation", halved, 8) in Clips.drawn
     for name in report.TABLES:
         with FILE.with_suffix(f".{name}.csv").open() as file:
             assert len(list(csv.reader(file))) > 1
@@ -211,12 +215,13 @@ def test_a_killed_run_continues_to_the_same_cells(
 
     def killed(run: Run, seed: int, clips: int) -> dict[str, float]:
         evaluations.append(seed)
-        if len(evaluations) == 6:  # in the third cell, after its checkpoint of step 2
+        if len(evaluations) == 11:  # in the third cell, after its checkpoint of step 2
             raise KeyboardInterrupt
         return loop_evaluate(run, seed, clips)
 
     loop_evaluate = loop.evaluate
     monkeypatch.setattr(loop, "evaluate", killed)
+    torch.manual_seed(0)  # another state than the first run's
     assert fusion_study.main([*SHORT, "--tasks", "both"]) == 130
     text = "Stopped with 2 of 7 cells done; the same command continues."
     assert text in capsys.readouterr().err
