@@ -10,8 +10,9 @@ from captum_video._core.files import written_whole
 from captum_video.visualization import fusion_probabilities
 from models._fusion_study_cells import RESOLUTIONS, TASKS
 from models._fusion_study_report import UNITS, Outcomes, fusion
+from models.data.look_or_motion import FRAMES, HALVED_FRAMES
 
-TITLES = {"full": "17 frames", "halved": "8 frames, averaged"}
+TITLES = {"full": f"{FRAMES} frames", "halved": f"{HALVED_FRAMES} frames, averaged"}
 
 
 def draw(outcomes: Outcomes) -> Figure:

@@ -19,6 +19,7 @@ from models import _fusion_study_figure as figure
 from models import _fusion_study_report as report
 from models import fusion_study
 from models._fusion_study_results import Cell, Chosen, Outcome, Results, Settings
+from models.data.look_or_motion import FRAMES, HALVED_FRAMES
 from models.info import BundledModel, ModelInfo
 from models.training import loop
 from models.training.recipes import Recipe
@@ -444,10 +445,10 @@ def test_the_figure_has_a_panel_for_each_question_and_resolution(
 ) -> None:
     panels = {axes.get_title(loc="left"): axes for axes in figure.draw(outcomes).axes}
     assert [title for title in panels if title] == [
-        "look, 17 frames (3 runs)", "motion, 17 frames (2 runs)", "both, 17 frames",
-        "look, 8 frames, averaged",
+        f"look, {FRAMES} frames (3 runs)", f"motion, {FRAMES} frames (2 runs)", f"both, {FRAMES} frames",
+        f"look, {HALVED_FRAMES} frames, averaged",
     ]  # fmt: skip
-    axes: Any = panels["look, 17 frames (3 runs)"]
+    axes: Any = panels[f"look, {FRAMES} frames (3 runs)"]
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels == ["a", "b"]
     drawn = [list(line.get_ydata()) for line in axes.get_lines()]
