@@ -14,12 +14,13 @@ import models
 from captum_video import (
     DiscriminativeRelevance,
     FrameAttention,
+    FusionPosterior,
     TemporalParameters,
     VideoGradCam,
     normalized_range,
 )
 from captum_video.attr import explain_channel
-from captum_video.visualization import channel_figure, relevance_strip
+from captum_video.visualization import channel_figure, fusion_probabilities, relevance_strip
 from models import demo
 from models.data.events import Events
 from models.data.moving_digits import MovingDigits
@@ -92,6 +93,19 @@ def channel(folder: Path) -> None:
     save_small(folder / "channel.png", IMAGES / "channel.png", width=900)
 
 
+def fusion(folder: Path) -> None:
+    """What each layer of a network with fusion units keeps, and its most probable strategy."""
+    model: Any = models.load("fusion_net_small")
+    posterior = FusionPosterior(model)
+    figure, _ = fusion_probabilities(
+        posterior.read(),
+        strategy=posterior.most_probable(),
+        title="fusion_net_small: posterior and its most probable strategy",
+    )
+    figure.savefig(folder / "fusion.png", dpi=150)
+    save_small(folder / "fusion.png", IMAGES / "fusion-posterior.png", width=900)
+
+
 def real_clip(folder: Path) -> None:
     """The strip that the demo writes."""
     status = demo.main(["--output", str(folder / "demo")])
@@ -107,4 +121,5 @@ if __name__ == "__main__":
         moving_digit(Path(scratch))
         event(Path(scratch))
         channel(Path(scratch))
+        fusion(Path(scratch))
         real_clip(Path(scratch))

@@ -147,6 +147,7 @@ def test_panels_share_units_and_legend() -> None:
     assert means(axes[0])["S"].get_ydata() == pytest.approx([0.7, 0.5])
     assert means(axes[1])["S"].get_ydata().tolist() == [0.1, 0.8]
     assert means(axes[2])["S"].get_ydata().tolist() == [0.5, 0.7]
+    assert [len(one.collections) for one in axes] == [3, 0, 0]
     assert {one.get_ylim() for one in axes} == {(0, 1)}
     assert len(figure.legends) == 1
     assert len({round(one.get_position().y0, 6) for one in axes}) == 1
@@ -244,8 +245,9 @@ def test_many_layers_are_numbered() -> None:
     assert len(means(axes[0])["S"].get_xdata()) == 58
     _, axes = fusion_probabilities(drawn(names[:24]))
     assert [t.get_text() for t in axes[0].get_xticklabels()] == names[:24]
-    _, axes = fusion_probabilities(drawn(names[:25]))
-    assert axes[0].get_xlabel() == "layer, from the input"
+    for readout, width in (drawn(names[:25]), None), (drawn(names[:24]), 4.5):
+        _, axes = fusion_probabilities(readout, width=width)
+        assert axes[0].get_xlabel() == "layer, from the input"
 
 
 def test_panels_go_below_each_other_where_room_ends() -> None:
@@ -260,6 +262,9 @@ def test_panels_go_below_each_other_where_room_ends() -> None:
     figure, axes = fusion_probabilities(panels, width=16)
     assert figure.get_size_inches()[0] == pytest.approx(16)
     assert len({round(one.get_position().y0, 6) for one in axes}) == 1
+    _, axes = fusion_probabilities(dict.fromkeys("abc", ONE), width=7.5)
+    assert [len(one.texts) for one in axes] == [0, 1, 1]
+    assert [bool(one.get_ylabel()) for one in axes] == [True, False, True]
 
 
 TITLE = "What each layer keeps, of a network that was trained from several seeds on one task"
@@ -277,13 +282,25 @@ MANY = [f"layer{k}" for k in range(58)]
 def test_can_be_read(layers: list[str], slanted: bool, width: float | None) -> None:
     runs = [drawn(layers, seed) for seed in range(2)]
     kinds = dict.fromkeys(layers, "s+st")
-    panels = {"look": runs, "motion of a digit that turns or grows": runs, "both": runs[0]}
+    panels = {
+        "look": runs,
+        "motion of a digit that turns or grows while it moves": runs,
+        "both": runs[0],
+    }
     for shown, strategy in ((runs[0], None), (panels, kinds)):
         figure, axes = fusion_probabilities(shown, strategy=strategy, title=TITLE, width=width)
         assert_legible(figure, slanted=slanted)
         legend = figure.legends[0].get_window_extent()
         for one in axes:
             assert not legend.overlaps(one.get_window_extent())
+
+
+def test_slanted_names_stay_below_their_panel() -> None:
+    figure, axes = fusion_probabilities({"a": drawn(LONG), "b": drawn(LONG)}, width=14)
+    figure.canvas.draw()
+    first = axes[1].get_xticklabels()[0]
+    assert first.get_rotation() == 60
+    assert first.get_window_extent().x0 > axes[0].get_window_extent().x1
 
 
 def test_letters_only_where_they_fit() -> None:
