@@ -2,6 +2,7 @@
 
 from captum_video.attr._decision_motion import DecisionMotion
 from captum_video.attr._fusion_readout import FusionReadout
+from captum_video.attr._posterior_fit import FitHistory
 from captum_video.attr._temporal_readout import LayerReadout, TemporalReadout
 from captum_video.attr.activation_maximization import ActivationMaximization, Maximized
 from captum_video.attr.channel_explanation import (
@@ -31,6 +32,7 @@ __all__ = [
     "DecisionMotion",
     "DeepTaylor",
     "DiscriminativeRelevance",
+    "FitHistory",
     "FrameAttention",
     "FrozenFrames",
     "FusionPosterior",

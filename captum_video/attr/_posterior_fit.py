@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 from tqdm import tqdm
 
-from captum_video._core.checks import check_inputs
+from captum_video.attr._fit_batches import Loss, cross_entropy, cycled, mean_loss, unpacked
 from captum_video.layers import resolve_layer
 from captum_video.nn.gates import FusionGates, forced_gates, fusion_regularizer, gated_modules
 from captum_video.nn.strategies import gates_of, most_probable_strategy
 from captum_video.nn.temporal_split import split_temporal_kernels
 
-Loss = Callable[[Any, Any], Tensor]
 #: a unit whose norm is below this share of its layer's has no weights to speak of
 NO_WEIGHTS = 1e-6
 #: the probability that a unit is dropped whose gate is not learnt
@@ -109,7 +108,7 @@ def fit_gates(
     *,
     loss: Loss | None = None,
     steps: int = 150,
-    lr: float = 0.1,
+    lr: float = 0.2,
     price: float = 3.0,
     samples: float | None = None,
     learn: Sequence[str] | None = None,
@@ -145,7 +144,8 @@ def fit_gates(
             in nats where the posterior is to be one; None for the cross-entropy of
             ``(N, classes)``.
         steps: number of steps, each with one batch.
-        lr: the learning rate of Adam on the logits; it falls to zero along half a cosine.
+        lr: the learning rate of Adam, how far a logit moves in a step; it falls to zero along half
+            a cosine.
         price: :math:`c`, in nats.
         samples: :math:`N`; None for the number of clips in the data. Fewer let the price weigh more,
             as under a likelihood to the power ``samples / clips``.
@@ -170,74 +170,93 @@ def fit_gates(
             "give a list of it"
         )
     gates = gates_of(model)
-    logits = [one.drop_logit for one in gates.values()]
-    device = logits[0].device
+    device = next(iter(gates.values())).drop_logit.device
     measured = loss or cross_entropy
     scales = equal_prices(model, price)
     with _learning(model, gates, temperature, device, seed):
         learnt = _begin(gates, scales, learn, drop_probability)
-        strategy: Mapping[str, Sequence[bool]] = {
-            n: [True] * len(g.units) for n, g in gates.items()
-        }
-        open_loss, clips = _evaluated(model, gates, strategy, data, measured, device)
+        everything = {name: [True] * len(one.units) for name, one in gates.items()}
+        open_loss, clips = _evaluated(model, gates, everything, data, measured, device)
         weight = clips if samples is None else samples
-        place = torch.cat([logit.detach() for logit in logits]).double()
-        optimizer = torch.optim.Adam([place], lr=lr)
-        losses, reached = [], [False] * len(logits)
-        batches = _cycled(data, device)
+        prior = partial(fusion_regularizer, model, weight, length_scale=scales)
+        descent = _Descent(gates, learnt, lr, steps)
+        losses = []
+        batches = cycled(data, device)
         with tqdm(range(steps), desc="gates", disable=not show_progress, leave=False) as bar:
             for step in bar:
                 inputs, target = next(batches)
-                mean = _mean_loss(measured, model(*inputs), target, len(inputs[0]), f"step {step}")
-                found = _gradients(mean, logits)
-                reached = [was or one is not None for was, one in zip(reached, found, strict=True)]
-                prior = fusion_regularizer(model, weight, length_scale=scales)
-                both = [
-                    of_prior if one is None else one + of_prior
-                    for one, of_prior in zip(found, torch.autograd.grad(prior, logits), strict=True)
-                ]
-                place.grad = torch.cat(both).double() * learnt
-                optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
-                optimizer.step()
-                _write(place, logits)
+                mean = mean_loss(measured, model(*inputs), target, len(inputs[0]), f"step {step}")
+                descent.step(mean, prior())
                 losses.append(float(mean.detach()))
         strategy = most_probable_strategy(model)
         strategy_loss, _ = _evaluated(model, gates, strategy, data, measured, device)
-    unreached = tuple(name for name, was in zip(gates, reached, strict=True) if not was)
     without = tuple(
         (name, unit)
         for name, one in gates.items()
         for unit, scale in zip(one.units, scales[name], strict=True)
         if scale == 0
     )
-    _warn(without, unreached)
+    _warn(without, descent.unreached)
     return FitHistory(
-        tuple(losses), open_loss, strategy_loss, clips, weight, price, without, unreached
+        tuple(losses), open_loss, strategy_loss, clips, weight, price, without, descent.unreached
     )
 
 
-def cross_entropy(outputs: Any, target: Any) -> Tensor:
-    """The cross-entropy of classes.
+class _Descent:
+    """Adam on the natural gradient of the logits, with a rate that falls along half a cosine.
 
-    Args:
-        outputs: ``(N, classes)``.
-        target: ``(N,)`` class numbers, or ``(N, classes)`` probabilities.
-
-    Returns:
-        ``(N,)``.
-
-    Raises:
-        ValueError: outputs of another shape.
-        TypeError: a target that is no tensor.
+    The Fisher information of a Bernoulli variable's logit is ``p (1 - p)``. Divided by it, the
+    gradient does not vanish where a gate is almost sure: the prior's share becomes
+    ``(logit(p) - price) / samples``, which leads back from everywhere.
     """
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
-        shown = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"outputs must be (N, classes) unless a loss is given, got {shown}")
-    if not isinstance(target, Tensor):
-        raise TypeError(
-            f"the targets must be a tensor unless a loss is given, got {type(target).__name__}"
-        )
-    return F.cross_entropy(outputs, target, reduction="none")
+
+    def __init__(
+        self, gates: Mapping[str, FusionGates], learnt: Tensor, lr: float, steps: int
+    ) -> None:
+        self._names = tuple(gates)
+        self._logits = [one.drop_logit for one in gates.values()]
+        self._learnt, self._lr, self._steps = learnt, lr, steps
+        self._place = torch.cat([logit.detach() for logit in self._logits]).double()
+        self._optimizer = torch.optim.Adam([self._place], lr=lr)
+        self._taken = 0
+        self._reached: set[int] = set()
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """The layers that no loss depended on."""
+        return tuple(n for number, n in enumerate(self._names) if number not in self._reached)
+
+    def step(self, loss: Tensor, prior: Tensor) -> None:
+        """Moves the logits down the sum of both.
+
+        Args:
+            loss: the mean loss.
+            prior: the divergence from the prior.
+
+        Raises:
+            ValueError: the loss does not depend on any gate.
+        """
+        found: Sequence[Tensor | None] = [None]
+        if loss.requires_grad:
+            found = torch.autograd.grad(loss, self._logits, allow_unused=True)
+        if all(one is None for one in found):
+            raise ValueError(
+                "the loss does not depend on any of the gates: it must be differentiable, and the "
+                "model must call its layers, under enabled gradients"
+            )
+        self._reached |= {number for number, one in enumerate(found) if one is not None}
+        of_prior = torch.autograd.grad(prior, self._logits)
+        total = [a if b is None else a + b for a, b in zip(of_prior, found, strict=True)]
+        drop = torch.sigmoid(self._place)
+        self._place.grad = torch.cat(total).double() * self._learnt / (drop * (1 - drop))
+        share = self._taken / self._steps
+        self._optimizer.param_groups[0]["lr"] = self._lr * (1 + math.cos(math.pi * share)) / 2
+        self._optimizer.step()
+        self._taken += 1
+        sizes = [len(logit) for logit in self._logits]
+        with torch.no_grad():
+            for logit, values in zip(self._logits, self._place.split(sizes), strict=True):
+                logit.copy_(values)
 
 
 def _check_arguments(
@@ -314,26 +333,6 @@ def _begin(
     return torch.tensor(learnt, device=one.drop_logit.device)
 
 
-def _gradients(mean: Tensor, logits: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Those of the loss; None where it does not depend on a layer's gates."""
-    found: Sequence[Tensor | None] = [None]
-    if mean.requires_grad:
-        found = torch.autograd.grad(mean, logits, allow_unused=True)
-    if all(one is None for one in found):
-        raise ValueError(
-            "the loss does not depend on any of the gates: it must be differentiable, and the model "
-            "must call its layers, under enabled gradients"
-        )
-    return found
-
-
-@torch.no_grad()
-def _write(place: Tensor, logits: Sequence[Tensor]) -> None:
-    """Copies the numbers of all gates into their parameters."""
-    for logit, values in zip(logits, place.split([len(one) for one in logits]), strict=True):
-        logit.copy_(values)
-
-
 @torch.no_grad()
 def _evaluated(
     model: Module,
@@ -347,71 +346,16 @@ def _evaluated(
     total, count = 0.0, 0
     values = {one: torch.tensor([list(strategy[name])]) for name, one in gates.items()}
     for number, batch in enumerate(data):
-        inputs, target = _unpacked(batch, number, device)
+        inputs, target = unpacked(batch, number, device)
         with forced_gates(values):
             outputs = model(*inputs)
         clips = len(inputs[0])
         where = f"batch {number} under a fixed strategy"
-        total += clips * float(_mean_loss(loss, outputs, target, clips, where))
+        total += clips * float(mean_loss(loss, outputs, target, clips, where))
         count += clips
     if not count:
         raise ValueError("data must hold at least one batch, got none")
     return total / count, count
-
-
-def _cycled(data: Iterable[Any], device: torch.device) -> Iterator[tuple[tuple[Tensor, ...], Any]]:
-    """The batches, over and over."""
-    while True:
-        empty = True
-        for number, batch in enumerate(data):
-            empty = False
-            yield _unpacked(batch, number, device)
-        if empty:
-            raise ValueError("data must be read again and again, but held no batch the second time")
-
-
-def _unpacked(batch: Any, number: int, device: torch.device) -> tuple[tuple[Tensor, ...], Any]:
-    """Inputs and target of a batch, on the device."""
-    if not isinstance(batch, list | tuple) or hasattr(batch, "_fields") or len(batch) != 2:
-        shown = type(batch).__name__
-        if isinstance(batch, list | tuple):
-            shown += f" of {len(batch)}"
-        raise TypeError(
-            f"batches of data must be pairs (inputs, target), got a {shown} (batch {number}): map "
-            "them, for example with [(batch.clip, batch.label) for batch in loader]"
-        )
-    inputs = tuple(batch[0]) if isinstance(batch[0], list | tuple) else (batch[0],)
-    try:
-        check_inputs(inputs)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"batch {number} of data: {error}") from error
-    return tuple(one.to(device) for one in inputs), _moved(batch[1], device)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    """A target on the device, with the tensors in it."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_moved(one, device) for one in value))
-    if isinstance(value, list | tuple):
-        return type(value)(_moved(one, device) for one in value)
-    if isinstance(value, dict):
-        return {key: _moved(one, device) for key, one in value.items()}
-    return value
-
-
-def _mean_loss(loss: Loss, outputs: Any, target: Any, clips: int, where: str) -> Tensor:
-    """The mean loss of a batch, checked."""
-    value = loss(outputs, target)
-    if not isinstance(value, Tensor) or value.shape not in ((), (clips,)):
-        shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(
-            f"loss must give a scalar tensor or one number for each of {clips} clips, got {shown}"
-        )
-    if not bool(value.isfinite().all()):
-        raise ValueError(f"the loss must be finite, got {value.mean()} at {where}")
-    return value.mean()
 
 
 def _warn(without: Sequence[tuple[str, str]], unreached: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from captum_video._core.checks import check_inputs, check_model, chunks, example
 from captum_video._core.guards import check_evaluation_mode, untouched
 from captum_video._core.targets import resolve_target, target_score
 from captum_video.attr._fusion_readout import UNITS, FusionReadout
+from captum_video.attr._posterior_fit import FitHistory, Loss, fit_gates, gated_copy
 from captum_video.attr._unit_effects import Variants
 from captum_video.nn.gates import FusionGates, forced_gates
 from captum_video.nn.strategies import (
@@ -72,7 +73,84 @@ class FusionPosterior(Attribution):
         self.model = model
         self._gates: dict[str, FusionGates] = gates_of(model)
         self.layers, self.units = tuple(self._gates), UNITS
-        self.history: Any = None
+        self.history: FitHistory | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        model: Module,
+        data: Iterable[Any],
+        *,
+        loss: Loss | None = None,
+        layers: Module | str | Sequence[Module | str] | None = None,
+        learn: Sequence[str] | None = None,
+        price: float = 3.0,
+        samples: float | None = None,
+        steps: int = 150,
+        lr: float = 0.1,
+        temperature: float = 0.2,
+        drop_probability: float = 0.1,
+        seed: int = 0,
+        show_progress: bool = False,
+    ) -> FusionPosterior:
+        r"""How much of its temporal kernels a trained 3D network needs.
+
+        In a copy of the network every kernel with more than one tap in time is split into its temporal
+        mean (S) and the rest (ST), see :class:`captum_video.nn.SplitConv3d`, with a gate on each, and
+        the gates alone are learnt, the weights as they are. Where dropping a unit raises the mean loss
+        of a clip by :math:`\Delta`, its posterior settles at
+
+        .. math:: \operatorname{logit}(1 - p) = N \Delta - c
+
+        with the number of clips :math:`N` and the price :math:`c`: what is not used settles at
+        :math:`1 - p = \operatorname{sigmoid}(-c)`, 0.05 for the default, and what is worth more than
+        :math:`c` nats to all clips together is kept. So more clips make the answer sharper, and
+        ``samples`` fixes how sharp. The paper trains its gates with the weights; this, and a prior under
+        which all units have the same price, is ours.
+
+        A network that has ST where it does not need it was not trained to do without: that a gate stays
+        open can mean that later layers expect what ST adds, not that motion decides.
+
+        Args:
+            model: the network, which stays as it is.
+            data: batches of inputs (a tensor, or a tuple of them) and targets, such as a ``DataLoader``;
+                it is read again and again.
+            loss: a function of outputs and targets with the mean loss, or a loss for each clip, in
+                nats; None for the cross-entropy of ``(N, classes)``.
+            layers: which layers get gates, as modules or dotted names; None for all that can.
+            learn: the units whose gates are learnt, ``("ST",)`` to keep S; None for both.
+            price: :math:`c`, in nats.
+            samples: :math:`N`; None for the number of clips in the data.
+            steps: number of steps, each with one batch.
+            lr: the learning rate of Adam on the gates' logits, which falls along half a cosine.
+            temperature: of the gates.
+            drop_probability: at the start.
+            seed: of all that is drawn; the global random state is left alone.
+            show_progress: whether to show a bar.
+
+        Returns:
+            The posterior of the copy; ``history`` has the losses, with all gates open and under the most
+            probable strategy.
+
+        Raises:
+            TypeError: the model is no ``torch.nn.Module``, or batches of another kind.
+            ValueError: a model without temporal kernels or with gates, an unknown layer, no clips,
+                non-finite inputs or loss, or numbers out of their range.
+
+        Warns:
+            UserWarning: for units without weights, or layers that the outputs do not depend on; their
+                probabilities say nothing.
+        """
+        check_model(model)
+        copied = gated_copy(model, layers)
+        history = fit_gates(
+            copied, data, loss=loss, learn=learn, price=price, samples=samples, steps=steps, lr=lr,
+            temperature=temperature, drop_probability=drop_probability, seed=seed,
+            show_progress=show_progress,
+        )  # fmt: skip
+        made = cls(copied)
+        made.history = history
+        return made
 
     def read(self) -> FusionReadout:
         """The posterior probability of each layer and unit.
@@ -208,21 +286,19 @@ class FusionPosterior(Attribution):
 
         Args:
             inputs: clips ``(N, C, T, H, W)``, or a tuple of inputs.
-            target: the output to explain, in any form that Captum takes, or ``"predicted"``: the class
-                that the model predicts under the strategy that it holds.
+            target: in any form that Captum takes, or ``"predicted"``: the class that the model predicts
+                under the strategy that it holds.
             additional_forward_args: further arguments of the model.
-            strategies: :math:`E`, what the other units are; None for the strategy that the model
-                holds.
-            internal_batch_size: how many clips, each under one strategy, are run at a time; it bounds
-                the memory. None for all at once.
+            strategies: :math:`E`, what the other units are; None for the strategy that the model holds.
+            internal_batch_size: how many clips, each under one strategy, are run at a time; None for
+                all at once.
             show_progress: whether to show a bar.
 
         Returns:
             ``(N, layers, units)``, detached, on the inputs' device.
 
         Raises:
-            TypeError: for inputs that are not floating-point tensors, or a model that does not return
-                one tensor.
+            TypeError: for inputs that are no floating-point tensors, or a model that returns no tensor.
             ValueError: for empty or non-finite inputs, a target that does not fit, or no strategies or
                 some for other layers.
             RuntimeError: for a model with batch norm or dropout in training mode.
@@ -241,17 +317,14 @@ class FusionPosterior(Attribution):
         count = len(clips[0])
         device = clips[0].device
         with untouched(self.model, device):
-            if target == "predicted" and isinstance(target, str):
+            if isinstance(target, str):
                 values = {g: torch.tensor([held[n]]) for n, g in self._gates.items()}
-                target = torch.cat(
-                    [
-                        resolve_target(target, self._outputs(clips, extra, rows, values))
-                        for rows in map(torch.tensor, chunks(count, internal_batch_size))
-                    ]
-                )
+                parts = map(torch.tensor, chunks(count, internal_batch_size))
+                outputs = [self._outputs(clips, extra, rows, values) for rows in parts]
+                target = torch.cat([resolve_target(target, output) for output in outputs])
             scores = []
-            parts = chunks(count * len(variants.index), internal_batch_size)
-            for part in tqdm(parts, desc="units", disable=not show_progress, leave=False):
+            pairs = chunks(count * len(variants.index), internal_batch_size)
+            for part in tqdm(pairs, desc="units", disable=not show_progress, leave=False):
                 places = torch.tensor(part)
                 rows, values = places % count, variants.values(places // count)
                 output = self._outputs(clips, extra, rows, values)

@@ -8,6 +8,7 @@ from captum_video.nn.inflation import fusion_layers, inflate
 from captum_video.nn.motion import AffineMotion
 from captum_video.nn.sampling import affine_maps, sampling_matrices, stacked_slices
 from captum_video.nn.strategies import Strategy, set_strategy
+from captum_video.nn.temporal_split import SplitConv3d, split_temporal_kernels
 
 __all__ = [
     "AffineChain",
@@ -18,6 +19,7 @@ __all__ = [
     "FusionGates",
     "FusionUnit",
     "GatedModule",
+    "SplitConv3d",
     "Strategy",
     "affine_maps",
     "fit_affine_chain",
@@ -27,5 +29,6 @@ __all__ = [
     "inflate",
     "sampling_matrices",
     "set_strategy",
+    "split_temporal_kernels",
     "stacked_slices",
 ]
