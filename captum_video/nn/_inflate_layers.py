@@ -38,6 +38,9 @@ def _max_pool(layer: nn.MaxPool2d, options: Options) -> nn.Module:
     if layer.return_indices:
         raise NotInflatable("it returns indices, which mean other places in three dimensions")
     kernel, stride, padding = _window(layer, options)
+    if options.fused and kernel[0] % 2 and not layer.ceil_mode:
+        # a convolution beside it keeps frames, though neither is padded in space
+        padding = (kernel[0] // 2, *padding[1:])
     return nn.MaxPool3d(
         kernel, stride, padding, (1, *pair(layer.dilation)), ceil_mode=layer.ceil_mode
     )
@@ -71,15 +74,6 @@ def _window(
     dilation = pair(getattr(layer, "dilation", 1))[axis]
     # padding of a dilated pool covers gaps that time does not have
     frames = scaled_pads((padding[axis],) * 2, dilation * (kernel[axis] - 1), kernel[axis] - 1)
-    if (
-        options.fused
-        and isinstance(layer, nn.MaxPool2d)
-        and not layer.ceil_mode
-        and kernel[axis] % 2
-    ):
-        frames = (
-            kernel[axis] // 2,
-        ) * 2  # beside a convolution without padding, which keeps frames
     return (kernel[axis], *kernel), (stride[axis], *stride), (frames[0], *padding)
 
 

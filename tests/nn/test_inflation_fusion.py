@@ -153,6 +153,7 @@ def test_names_shapes_and_numbers_of_weights() -> None:
         {"kernel_size": (1, 3), "padding": (0, 1), "stride": (1, 2)},
         {"kernel_size": (3, 1), "padding": (1, 0), "stride": (2, 1)},
         {"kernel_size": 4, "padding": "same"},
+        {"kernel_size": (3, 4), "padding": "same", "groups": 2},
         {"kernel_size": (4, 3), "padding": "same", "padding_mode": "reflect"},
         {"kernel_size": 3, "padding": 1, "padding_mode": "circular"},
         {"kernel_size": 3, "padding": 1, "padding_mode": "replicate", "stride": 2},

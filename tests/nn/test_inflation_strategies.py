@@ -90,9 +90,10 @@ def test_a_convolution_that_pads_itself_is_fused_too() -> None:
                 x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
             )
 
-    net = nn.Sequential(Padded()).double()
+    net = nn.Sequential(Padded()).double().eval()
     video: Any = inflate(net, "fusion", per_layer={"0.conv": "s+st"}, temporal_padding="replicate")
     assert isinstance(video[0].conv, FusionUnit)
+    assert not any(module.training for module in video.modules())
     image = torch.rand(1, 3, 5, 5, dtype=torch.float64)
     torch.testing.assert_close(video(still(image, 3)), still(net(image), 3), **EXACT)
 
