@@ -15,6 +15,8 @@ NAMES = (
     "fit",
     "conv3t",
     "temporal_parameters",
+    "fusion",
+    "fusion_post_hoc",
 )
 
 
