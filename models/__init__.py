@@ -2,6 +2,7 @@
 
 from models import c3d as _c3d  # noqa: F401  (registers its models)
 from models import cnn_lstm as _cnn_lstm  # noqa: F401
+from models import fusion_net as _fusion_net  # noqa: F401
 from models import inflated as _inflated  # noqa: F401
 from models import lenet5 as _lenet5  # noqa: F401
 from models import odometry as _odometry  # noqa: F401

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = _prepare(options)
         fit(run, show_progress=not options.quiet)
         score = evaluate(run, run.seed + SCORE_SEED, run.recipe.score_clips)
-        weights, card = publish(run, options.output, _command(options), score)
+        weights, card = publish(run, options.output or WEIGHTS, _command(options), score)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -68,9 +72,20 @@ def _parser() -> argparse.ArgumentParser:
         help="mixed precision; on by default where it helps, which is on CUDA",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that draw clips")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder of weights and card")
     parser.add_argument(
-        "--checkpoint", type=Path, help="file that keeps the run (default: runs/NAME/checkpoint.pt)"
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for the model's builder, such as question=motion; repeatable; needs --output",
+    )
+    parser.add_argument(
+        "--output", type=Path, help=f"folder of weights and card (default: {WEIGHTS})"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="file that keeps the run (default: runs/NAME/checkpoint.pt, options joined to NAME)",
     )
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -83,7 +98,11 @@ def _prepare(options: argparse.Namespace) -> Run:
         raise ValueError(
             f"There is no recipe for {options.name!r}. {close_matches(options.name, RECIPES)}"
         )
+    built_with = _options(options)
     recipe = _recipe(RECIPES[options.name], options)
+    shared = {key: built_with[key] for key in recipe.data_options if key in built_with}
+    if shared:
+        recipe = replace(recipe, data=partial(recipe.data, **shared))
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, got {options.seed}.")
     if options.workers < 0:
@@ -91,18 +110,43 @@ def _prepare(options: argparse.Namespace) -> Run:
     device = find_device(options.device)
     if options.amp and device.type != "cuda":
         raise ValueError(f"--amp helps on CUDA only, and the device is {device}.")
-    checkpoint = options.checkpoint or Path("runs") / options.name / "checkpoint.pt"
+    folder = "-".join([options.name, *(f"{key}={built_with[key]}" for key in sorted(built_with))])
+    checkpoint = options.checkpoint or Path("runs") / folder / "checkpoint.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = build(options.name)
+        try:
+            model = build(options.name, **built_with)
+        except TypeError as error:
+            raise ValueError(f"--option: {error}") from error
     amp = device.type == "cuda" if options.amp is None else options.amp
-    run = Run(model, recipe, options.seed, device, checkpoint, options.workers, amp)
+    run = Run(model, recipe, options.seed, device, checkpoint, options.workers, amp, built_with)
     if options.resume:
         run.resume()
     else:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         run.log.unlink(missing_ok=True)
     return run
+
+
+def _options(options: argparse.Namespace) -> dict[str, Any]:
+    """What the model is built with, beside its builder's defaults."""
+    found: dict[str, Any] = {}
+    for given in options.option:
+        key, equals, value = given.partition("=")
+        if not (equals and key.isidentifier()):
+            raise ValueError(f"--option must be KEY=VALUE, got {given!r}.")
+        if key in found:
+            raise ValueError(f"--option {key} must be given once, got {given!r} as well.")
+        try:
+            found[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
+    if found and options.output is None:
+        raise ValueError(
+            f"--option needs --output, since {WEIGHTS} keeps the weights of {options.name!r} as it "
+            "is built by default."
+        )
+    return found
 
 
 def _recipe(recipe: Recipe, options: argparse.Namespace) -> Recipe:
@@ -120,13 +164,15 @@ def _recipe(recipe: Recipe, options: argparse.Namespace) -> Recipe:
             raise ValueError(
                 f"--class-weights is for models that tell classes, and {options.name} does not."
             )
-        changes["task"] = Classification(options.class_weights)
+        changes["task"] = recipe.task.weighted(options.class_weights)
     return replace(recipe, **changes)
 
 
 def _command(options: argparse.Namespace) -> str:
     """The command line that repeats the run: what made a difference, and no paths."""
-    parts = ["python -m models.train", options.name, f"--seed {options.seed}"]
+    parts = ["python -m models.train", options.name]
+    parts += [f"--option {shlex.quote(given)}" for given in options.option]
+    parts.append(f"--seed {options.seed}")
     for key in ("steps", "batch_size", "lr", "patience", "class_weights"):
         if (value := getattr(options, key)) is not None:
             parts.append(f"--{key.replace('_', '-')} {value}")

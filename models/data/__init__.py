@@ -2,6 +2,7 @@
 
 from models.data.drives import Drives, Snippet
 from models.data.events import Event, Events
+from models.data.look_or_motion import LookOrMotion, LookOrMotionSample
 from models.data.moving_digits import MovingDigits, Sample
 from models.data.video_mnist import DigitVideo, VideoMNIST
 
@@ -10,6 +11,8 @@ __all__ = [
     "Drives",
     "Event",
     "Events",
+    "LookOrMotion",
+    "LookOrMotionSample",
     "MovingDigits",
     "Sample",
     "Snippet",

@@ -52,11 +52,10 @@ def _card(run: Run, command: str, score: Mapping[str, float]) -> str:
     if place == "cpu":
         place += f" with {torch.get_num_threads()} thread(s)"
     end = "stopped early" if progress.stopped else "ran to its end"
-    temporal = ""
-    if len(run.optimiser.param_groups) > 1:
-        temporal = (
-            f" (temporal parameters: {recipe.temporal_lr:g} times the learning rate, no decay)"
-        )
+    apart = "".join(
+        f" ({group['what']}: {group['lr_factor']:g} times the learning rate, no decay)"
+        for group in run.optimiser.param_groups[1:]
+    )
     precision = "mixed precision" if run.amp else "float32"
     notes = [
         f"Seed: {run.seed}. Repeating the command on one machine with the same number of threads "
@@ -65,7 +64,7 @@ def _card(run: Run, command: str, score: Mapping[str, float]) -> str:
         f"Data: {recipe.data_note}",
         f"Recipe: AdamW, {recipe.steps} steps of {recipe.batch_size} clips, learning rate "
         f"{recipe.lr:g} with linear warm-up and cosine decay, weight decay "
-        f"{recipe.weight_decay:g}{temporal}, {precision}; {recipe.task.loss_note}.",
+        f"{recipe.weight_decay:g}{apart}, {precision}; {recipe.task.loss_note}.",
         f"The run {end} after {progress.step} steps; the weights are those of step "
         f"{progress.best_step}, the best by {recipe.task.merit_note}.",
         f"Time: {progress.seconds / 60:.0f} minutes on {place}, torch {torch.__version__}.",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from captum_video._core.files import written_whole
-from captum_video.nn import Conv3T
+from captum_video.nn import Conv3T, FusionGates
 from models._files import read_tensors
 from models.info import BundledModel, ModelInfo
 from models.training.recipes import Recipe
@@ -50,6 +50,7 @@ class Run:
         checkpoint: the file that keeps the run; ``log.jsonl`` beside it gets every validation.
         workers: processes that draw clips.
         amp: mixed precision (CUDA only).
+        options: what the model was built with, beside its builder's defaults.
         progress: where the run stands.
         best_state: the weights of the best validation.
     """
@@ -61,6 +62,7 @@ class Run:
     checkpoint: Path
     workers: int = 1
     amp: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
@@ -93,9 +95,10 @@ class Run:
     def plan(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be continued."""
         settings = asdict(self.recipe)
-        for key in ("data", "data_note", "tolerance", "task"):
+        for key in ("data", "data_note", "data_options", "tolerance", "task"):
             del settings[key]
         settings.update(self.recipe.task.settings())
+        settings.update({f"option {key}": value for key, value in self.options.items()})
         return {"name": self.info.name, "seed": self.seed, "amp": self.amp, **settings}
 
     def save(self) -> None:
@@ -144,22 +147,30 @@ class Run:
 
 
 def _parameter_groups(model: BundledModel, recipe: Recipe) -> list[dict[str, Any]]:
-    """The optimiser's groups: all parameters, or those of 3T transforms apart from the others.
+    """The optimiser's groups: those of 3T transforms and of gates apart from the other parameters.
 
-    ``lr_factor`` is a group's share of the recipe's learning rate. Weight decay would pull a
-    transform's scale from the identity towards zero.
+    ``lr_factor`` is a group's share of the recipe's learning rate, ``what`` its name for the card.
+    Weight decay would pull a transform's scale from the identity towards zero, and a gate's
+    probability to one half.
     """
-    transforms = {
-        parameter
-        for module in model.modules()
-        if isinstance(module, Conv3T)
-        for parameter in (
-            module.scale, module.rotation, module.translation_x, module.translation_y,
-        )
-    }  # fmt: skip
-    others = [p for p in model.parameters() if p not in transforms]
-    groups: list[dict[str, Any]] = [{"params": others, "lr_factor": 1.0}]
-    if transforms:
-        ordered = [p for p in model.parameters() if p in transforms]
-        groups.append({"params": ordered, "lr_factor": recipe.temporal_lr, "weight_decay": 0.0})
+    transforms, gates = set(), set()
+    for module in model.modules():
+        if isinstance(module, Conv3T):
+            transforms |= {
+                module.scale, module.rotation, module.translation_x, module.translation_y,
+            }  # fmt: skip
+        elif isinstance(module, FusionGates):
+            gates.add(module.drop_logit)
+    parameters = list(model.parameters())
+    others = [p for p in parameters if p not in transforms | gates]
+    groups: list[dict[str, Any]] = [{"params": others, "lr_factor": 1.0, "what": "weights"}]
+    for what, members, factor in (
+        ("temporal parameters", transforms, recipe.temporal_lr),
+        ("gates", gates, recipe.gate_lr),
+    ):
+        ordered = [p for p in parameters if p in members]
+        if ordered:
+            groups.append(
+                {"params": ordered, "lr_factor": factor, "what": what, "weight_decay": 0.0}
+            )
     return groups

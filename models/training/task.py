@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -146,6 +147,21 @@ class Classification(Task):
         self._weights: dict[str, Tensor] = {}
         self.loss_note = "cross-entropy summed over the questions"
 
+    def weighted(
+        self, class_weights: Mapping[str, Sequence[float]] | Literal["balanced"] | None
+    ) -> Classification:
+        """The task with other class weights.
+
+        Args:
+            class_weights: as for the class.
+
+        Returns:
+            A new task of the same kind.
+        """
+        other = copy.copy(self)
+        other.class_weights = Classification(class_weights).class_weights
+        return other
+
     def settings(self) -> dict[str, Any]:
         """The class weights, if there are any.
 
@@ -181,7 +197,7 @@ class Classification(Task):
         else:
             by_group, how = {name: list(row) for name, row in given.items()}, ""
             _check_weights(info, by_group)
-        ready = Classification(given)
+        ready = copy.copy(self)
         ready._weights = {name: torch.tensor(row).float() for name, row in by_group.items()}
         listed = "; ".join(
             f"{name} {', '.join(f'{value:.4g}' for value in row)}" for name, row in by_group.items()
