@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -66,7 +67,7 @@ class FusionClassification(Classification):
         Raises:
             ValueError: class weights that do not fit, as for :class:`Classification`.
         """
-        ready = super().prepared(info, data)
+        ready = copy.copy(super().prepared(info, data))
         assert isinstance(ready, FusionClassification)
         ready._clips = len(data())
         return ready
