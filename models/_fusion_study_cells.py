@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from captum_video.attr.fusion_posterior import FusionPosterior
+from captum_video.nn.strategies import set_strategy
 from models import build
 from models._fusion_study_results import (
     OPEN,
@@ -39,6 +40,8 @@ TWINS = ("s", "st", "s+st")
 #: added to a cell's seed; training, its validations, and each of these have clips of their own
 CHOICE_SEED, CLIPS_SEED = 3_000_003, 4_000_003
 _EVALUATED = 100
+#: what of a recipe is no number, or has no part in a cell
+_NOT_SHARED = ("data", "data_note", "data_options", "tolerance", "score_clips", "patience", "task")
 
 
 class Labelled(NamedTuple):
@@ -135,7 +138,7 @@ def numbers(given: Recipe) -> dict[str, Any]:
         Plain values by name.
     """
     values = asdict(replace(given, data=None))  # type: ignore[arg-type]
-    for name in ("data", "data_note", "tolerance", "score_clips", "patience", "task"):
+    for name in _NOT_SHARED:
         del values[name]
     return {**values, **given.task.settings()}
 
@@ -211,7 +214,7 @@ def posterior(
     """What a template says of units and strategies.
 
     Args:
-        model: the template, in evaluation mode with all gates open.
+        model: the template, in evaluation mode; all its gates are open afterwards.
         choice: clips and labels that the best strategy is chosen on.
         fresh: others that accuracy is measured on.
         sampled: how many strategies it is chosen from.
@@ -232,6 +235,8 @@ def posterior(
     shares = dict(zip(distinct, found, strict=True))
     # of equally good ones the most probable
     best = max(distinct, key=lambda one: (shares[one], one.log_probability))
+    # training leaves the most probable strategy on the model
+    set_strategy(model, {layer: (True,) * len(kept) for layer, kept in drawn[0].items()})
     accuracy = {OPEN: right(model, fresh)}
     chosen = {}
     for way, strategy in ((PROBABLE, reader.most_probable()), (SAMPLED, best)):
