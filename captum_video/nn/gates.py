@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+LengthScale = float | Mapping[str, float | Sequence[float]]
 _LOCAL = threading.local()
 
 
@@ -271,10 +272,7 @@ def forced_gates(values: Mapping[FusionGates, Tensor]) -> Iterator[None]:
 
 
 def fusion_regularizer(
-    model: nn.Module,
-    samples: float,
-    *,
-    length_scale: float | Mapping[str, float | Sequence[float]] = 1.0,
+    model: nn.Module, samples: float, *, length_scale: LengthScale = 1.0
 ) -> Tensor:
     r"""The divergence of the gates' posterior from its prior, for each training sample.
 
@@ -315,7 +313,6 @@ def fusion_regularizer(
     terms = []
     for name, module in modules.items():
         assert module.gates is not None
-        scales = _length_scales(length_scale, name, module.gates.units)
         given = module.gates.drop_logit
         logit = given.to(torch.promote_types(given.dtype, torch.float32))
         if not bool(logit.isfinite().all()):
@@ -329,7 +326,7 @@ def fusion_regularizer(
                 for u in module.gates.units
             ]
         )
-        k = logit.new_tensor(scales)
+        k = logit.new_tensor(_length_scales(length_scale, name, module.gates.units))
         drop, keep = torch.sigmoid(logit), torch.sigmoid(-logit)
         # p log p with log p = -softplus(-logit) is exact where p rounds to 0 or 1
         entropy = drop * F.softplus(-logit) + keep * F.softplus(logit)
@@ -337,24 +334,16 @@ def fusion_regularizer(
     return torch.stack(terms).sum() / samples
 
 
-def _length_scales(
-    given: float | Mapping[str, float | Sequence[float]], name: str, units: Sequence[str]
-) -> list[float]:
+def _length_scales(given: LengthScale, name: str, units: Sequence[str]) -> list[float]:
     """A length scale for each of a module's units, checked."""
-    own: float | Sequence[float]
-    if isinstance(given, Mapping):
-        if name not in given:
-            raise ValueError(f"length_scale must have a number for {name!r}, got none")
-        own = given[name]
-    else:
-        own = given
+    if isinstance(given, Mapping) and name not in given:
+        raise ValueError(f"length_scale must have a number for {name!r}, got none")
+    own = given[name] if isinstance(given, Mapping) else given
     scales = list(own) if isinstance(own, Sequence) else [own] * len(units)
     if len(scales) != len(units):
-        raise ValueError(
-            f"length_scale must have one number for {name!r}, or {len(units)} ({', '.join(units)}), "
-            f"got {len(scales)}"
-        )
-    for scale in scales:
-        if not (math.isfinite(scale) and scale >= 0):
-            raise ValueError(f"length_scale must not be negative or infinite, got {scale}")
+        expected = f"one number or {len(units)} ({', '.join(units)})"
+        raise ValueError(f"length_scale of {name!r} must be {expected}, got {len(scales)}")
+    wrong = [scale for scale in scales if not (math.isfinite(scale) and scale >= 0)]
+    if wrong:
+        raise ValueError(f"length_scale must not be negative or infinite, got {wrong[0]}")
     return [float(scale) for scale in scales]

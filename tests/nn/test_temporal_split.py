@@ -49,7 +49,7 @@ def by_hand(layer: Any, x: Tensor, e_s: float, e_st: float) -> Tensor:
     """The docstring's equation, with torch's layer for each part."""
     with torch.no_grad():
         slices = layer.weight.unbind(2)
-        mean = torch.stack([sum(slices) / len(slices)] * len(slices), 2)  # type: ignore[call-overload]
+        mean = torch.stack([sum(slices) / len(slices)] * len(slices), 2)
         parts = []
         for kernel in (mean, layer.weight - mean):
             part = nn.Conv3d(
