@@ -128,10 +128,11 @@ def differences_table(outcomes: Outcomes) -> Table:
 
     Returns:
         Header and rows: motion less look for each resolution, and halved less full for each task; with
-        each unit's difference, the mean over layers, and in how many layers ST is higher.
+        each unit's difference, the mean over layers, and in how many layers S and ST are higher, in
+        the mean over seeds.
     """
     units = [f"{unit}, points" for unit in UNITS]
-    rows: Table = [("difference", "seeds", *units, "ST higher in")]
+    rows: Table = [("difference", "seeds", *units, "S higher in", "ST higher in")]
     pairs = [
         (f"motion - look, {resolution}", ("motion", resolution), ("look", resolution))
         for resolution in RESOLUTIONS
@@ -145,16 +146,21 @@ def differences_table(outcomes: Outcomes) -> Table:
             interval([over_layers(first[s], unit) - over_layers(second[s], unit) for s in seeds])
             for unit in UNITS
         ]
-        layers = first[seeds[0]].keep
-        gaps = [
-            statistics.fmean(
-                first[s].keep[layer]["ST"] - second[s].keep[layer]["ST"] for s in seeds
-            )
-            for layer in layers
-        ]
-        higher = f"{sum(gap > 0 for gap in gaps)} of {len(layers)} layers"
-        rows.append((title, str(len(seeds)), *map(str, found), higher))
+        higher = [_higher(first, second, seeds, unit) for unit in ("S", "ST")]
+        rows.append((title, str(len(seeds)), *map(str, found), *higher))
     return rows
+
+
+def _higher(
+    first: Mapping[int, Outcome], second: Mapping[int, Outcome], seeds: Sequence[int], unit: str
+) -> str:
+    """In how many layers a unit's mean over seeds is higher for the first."""
+    layers = first[seeds[0]].keep
+    gaps = [
+        statistics.fmean(first[s].keep[layer][unit] - second[s].keep[layer][unit] for s in seeds)
+        for layer in layers
+    ]
+    return f"{sum(gap > 0 for gap in gaps)} of {len(layers)} layers"
 
 
 def accuracies(

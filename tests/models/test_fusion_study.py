@@ -400,10 +400,12 @@ def test_differences_are_taken_seed_by_seed(outcomes: dict[Cell, Outcome]) -> No
     assert list(table) == ["difference", "motion - look, full", "halved - full, look"]
     # seeds 0 and 1. S: 0.3 - 0.6, 0.3 - 0.7; ST: 0.625 - 0.4, 0.625 - 0.4; of the layers' mean
     # differences 0.55 and -0.1 one is above zero
-    seeds, s, st, _, higher = table["motion - look, full"]
-    assert (seeds, st, higher) == ("2", "22.5 ± 0.0", "1 of 2 layers")
+    seeds, s, st, _, *higher = table["motion - look, full"]
+    assert (seeds, st, *higher) == ("2", "22.5 ± 0.0", "0 of 2 layers", "1 of 2 layers")
     assert s == f"-35.0 ± {100 * T2 * 0.05 * math.sqrt(2):.1f}"
-    assert table["halved - full, look"] == ("1", "0.0", "-20.0", "-13.0", "0 of 2 layers")
+    assert table["halved - full, look"] == (
+        "1", "0.0", "-20.0", "-13.0", "0 of 2 layers", "0 of 2 layers",
+    )  # fmt: skip
 
 
 def test_accuracies_are_compared_seed_by_seed(outcomes: dict[Cell, Outcome]) -> None:
