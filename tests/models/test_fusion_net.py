@@ -11,7 +11,8 @@ from torch import Tensor, nn
 import models
 from captum_video.nn import FusionGates, FusionUnit, fusion_regularizer, gated_modules, set_strategy
 from captum_video.nn.gates import forced_gates
-from captum_video.nn.strategies import fixed_network, most_probable_strategy
+from captum_video.nn.strategies import current_strategy, fixed_network, most_probable_strategy
+from models.data import LookOrMotion
 from models.fusion_net import DenseLayer, FusionNet
 
 LAYERS = [
@@ -235,6 +236,34 @@ def test_the_full_net_starts_as_in_the_paper() -> None:
     (gates,) = gates_of(net)
     assert gates.temperature == 0.2
     torch.testing.assert_close(gates.drop_probability(), torch.tensor([0.1, 0.1]))
+
+
+def test_the_bundled_weights_do_what_the_card_says_and_need_the_order_of_frames() -> None:
+    net = models.load("fusion_net_small")
+    data = LookOrMotion(300, seed=987_654, split="validation")
+    samples = [data[index] for index in range(len(data))]
+    clips = net.info.normalize(torch.stack([sample.clip for sample in samples]))
+
+    def right(clips: Tensor) -> dict[str, float]:
+        with torch.no_grad():
+            scores = net(clips)
+        return {
+            group: sum(
+                int(row[outputs.start : outputs.stop].argmax()) == getattr(sample, group)
+                for row, sample in zip(scores, samples, strict=True)
+            )
+            / len(samples)
+            for group, outputs in net.info.groups.items()
+        }
+
+    found, backwards = right(clips), right(clips.flip(2))
+    assert net.info.score is not None
+    for group, score in net.info.score.items():
+        assert abs(found[group] - score) < 3 * (score * (1 - score) / 300) ** 0.5 + 0.01
+    assert backwards["look"] > 0.8
+    assert backwards["motion"] < 0.05
+    strategy = current_strategy(net)
+    assert strategy == most_probable_strategy(net)
 
 
 @pytest.mark.parametrize(

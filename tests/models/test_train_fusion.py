@@ -253,7 +253,7 @@ def test_bad_options_are_told(
 
 @pytest.mark.slow
 def test_gates_leave_their_start(tmp_path: Path) -> None:
-    recipe = replace(recipes.RECIPES[NAME], steps=200, eval_every=200, eval_clips=200)
+    recipe = replace(recipes.RECIPES[NAME], steps=400, eval_every=400, eval_clips=200)
     torch.manual_seed(0)
     run = Run(build(NAME, question="motion"), recipe, 0, CPU, tmp_path / "c.pt", workers=0)
     loop.fit(run, show_progress=False)
