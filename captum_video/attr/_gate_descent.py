@@ -62,8 +62,8 @@ class Descent:
         self._reached |= {number for number, one in enumerate(found) if one is not None}
         of_prior = torch.autograd.grad(prior, self._logits)
         total = [a if b is None else a + b for a, b in zip(of_prior, found, strict=True)]
-        drop = torch.sigmoid(self._place)
-        self._place.grad = torch.cat(total).double() * self._learnt / (drop * (1 - drop))
+        information = torch.sigmoid(self._place) * torch.sigmoid(-self._place)
+        self._place.grad = torch.cat(total).double() * self._learnt / information
         share = self._taken / self._steps
         self._optimizer.param_groups[0]["lr"] = self._lr * (1 + math.cos(math.pi * share)) / 2
         self._optimizer.step()

@@ -137,6 +137,11 @@ def fit_gates(
     nats, which is what strong evidence means on the scale of Kass and Raftery (1995). A unit without
     weights has no price; its gate is not learnt and stays at one half.
 
+    That holds at the end of many steps. The gradient of the loss is noisy, as every clip is run under
+    other gates: where a unit is worth little, its gate moves slowly from where it began, the more so
+    the smaller the batches, and a probability near ``1 - drop_probability`` may be that of the
+    beginning. Compare seeds, larger batches, more steps and a ``drop_probability`` of one half.
+
     Args:
         model: a network with gates, whose probabilities are changed; nothing else is.
         data: batches of inputs (a tensor, or a tuple of them) and targets, such as a ``DataLoader``;
@@ -308,11 +313,11 @@ def _warn(without: Sequence[tuple[str, str]], unreached: Sequence[str]) -> None:
         shown = ", ".join(f"{unit} of {name}" for name, unit in without)
         warnings.warn(
             f"there are units without weights, whose probability of one half says nothing: {shown}",
-            stacklevel=3,
+            stacklevel=4,
         )
     if unreached:
         warnings.warn(
             "the loss does not depend on these layers, whose probabilities are those of the prior: "
             f"{', '.join(unreached)} (is a layer used without calling it?)",
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -196,6 +196,11 @@ class TestTheory:
         (slope,) = torch.autograd.grad(regularizer, model.gates.drop_logit)
         assert torch.allclose(slope, torch.zeros(2), atol=1e-6)
 
+    def test_a_price_at_which_probabilities_round_to_one(self) -> None:
+        model = Worth(0.0, 0.0)
+        fit_gates(model, BLANK, loss=as_it_is, price=60.0, lr=2.0)
+        assert torch.allclose(model.gates.drop_logit.detach(), torch.tensor(60.0), atol=1)
+
     def test_units_have_one_price_whatever_their_weights(self) -> None:
         model = nn.Sequential(FusionUnit(2, 3), FusionUnit(3, 4, gates="three"))
         for name, scales in equal_prices(model, 2.5).items():

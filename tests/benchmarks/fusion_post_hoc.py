@@ -32,8 +32,8 @@ from models.info import BundledModel
 #: model and question
 CASES = (("c3d_small", "motion"), ("c3d_small", "look"), ("c3d_small_look", "look"))
 #: other settings than the defaults: samples, price
-SETTINGS: tuple[tuple[int | None, float], ...] = ((16, 3.0), (4, 3.0), (None, 1.0), (None, 10.0))
-BATCH = 4
+SETTINGS: tuple[tuple[int | None, float], ...] = ((16, 3.0),)
+BATCH = 8
 Batches = list[tuple[Tensor, Tensor]]
 
 
@@ -151,7 +151,7 @@ def dropped_alone(cases: Sequence[tuple[str, str]], clips: int) -> None:
 
 
 def main(
-    clips: int = 128,
+    clips: int = 64,
     seeds: int = 3,
     cases: Sequence[tuple[str, str]] = CASES,
     rows_to: Path | None = None,
@@ -182,7 +182,7 @@ def main(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=128, help="for each seed")
+    parser.add_argument("--clips", type=int, default=64, help="for each seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--model", help="of the bundled ones, this alone")
     parser.add_argument("--rows", type=Path, help="a file to append the fits to, as JSON lines")
