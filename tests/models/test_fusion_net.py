@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import models
+from captum_video import VideoGradCam
 from captum_video.nn import FusionGates, FusionUnit, fusion_regularizer, gated_modules, set_strategy
 from captum_video.nn.gates import forced_gates
 from captum_video.nn.strategies import current_strategy, fixed_network, most_probable_strategy
@@ -262,6 +263,10 @@ def test_the_bundled_weights_do_what_the_card_says_and_need_the_order_of_frames(
         assert abs(found[group] - score) < 3 * (score * (1 - score) / 300) ** 0.5 + 0.01
     assert backwards["look"] > 0.8
     assert backwards["motion"] < 0.05
+    masks = torch.stack([sample.mask for sample in samples[:60]])[:, None]
+    looks = torch.tensor([8 + sample.look for sample in samples[:60]])
+    maps = VideoGradCam(net, net.info.layer).attribute(clips[:60], target=looks).clamp(min=0)
+    assert float((maps * masks).sum() / maps.sum()) > 2 * float(masks.float().mean())
     strategy = current_strategy(net)
     assert strategy == most_probable_strategy(net)
 
