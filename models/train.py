@@ -117,6 +117,8 @@ def _prepare(options: argparse.Namespace) -> Run:
         try:
             model = build(options.name, **built_with)
         except TypeError as error:
+            if not built_with:
+                raise
             raise ValueError(f"--option: {error}") from error
     amp = device.type == "cuda" if options.amp is None else options.amp
     run = Run(model, recipe, options.seed, device, checkpoint, options.workers, amp, built_with)

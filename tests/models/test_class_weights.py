@@ -15,9 +15,10 @@ from torch import Tensor
 from models import BundledModel, ModelInfo, train
 from models.data.video_mnist import VideoMNIST
 from models.training import recipes
+from models.training.class_weights import balanced_weights
 from models.training.recipes import Recipe
 from models.training.run import Run
-from models.training.task import Classification, balanced_weights
+from models.training.task import Classification
 
 INFO = ModelInfo(
     name="net",
