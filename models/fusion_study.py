@@ -148,7 +148,7 @@ def run(
             initial=len(cells) - len(todo),
             desc="fusion",
             unit="cell",
-            disable=not show_progress,
+            disable=not (show_progress and todo),
         ) as bar:
             for cell in todo:
                 name = "-".join(map(str, cell))
