@@ -12,7 +12,7 @@ from models._fusion_study_cells import RESOLUTIONS, TASKS
 from models._fusion_study_report import UNITS, Outcomes, fusion
 from models.data.look_or_motion import FRAMES, HALVED_FRAMES
 
-TITLES = {"full": f"{FRAMES} frames", "halved": f"{HALVED_FRAMES} frames, averaged"}
+TITLES = {"full": f"{FRAMES} frames", "halved": f"{HALVED_FRAMES} frames"}
 
 
 def draw(outcomes: Outcomes) -> Figure:

@@ -448,7 +448,7 @@ def test_the_figure_has_a_panel_for_each_question_and_resolution(
     panels = {axes.get_title(loc="left"): axes for axes in figure.draw(outcomes).axes}
     assert [title for title in panels if title] == [
         f"look, {FRAMES} frames (3 runs)", f"motion, {FRAMES} frames (2 runs)", f"both, {FRAMES} frames",
-        f"look, {HALVED_FRAMES} frames, averaged",
+        f"look, {HALVED_FRAMES} frames",
     ]  # fmt: skip
     axes: Any = panels[f"look, {FRAMES} frames (3 runs)"]
     labels = [label.get_text() for label in axes.get_xticklabels()]
