@@ -70,6 +70,20 @@ def select(output: Tensor, target: Any) -> Tensor:
     return chosen.reshape(-1)
 
 
+def one_tensor(output: Any) -> Tensor:
+    """A model's output, which must be one tensor.
+
+    Raises:
+        TypeError: naming its type.
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"the model must return one tensor, got {type(output).__name__}: wrap it in a function "
+            "that returns the scores"
+        )
+    return output
+
+
 def target_score(output: Any, target: Any) -> Tensor:
     """The target's score of each example, from a model's output as it is.
 
@@ -84,12 +98,7 @@ def target_score(output: Any, target: Any) -> Tensor:
         TypeError: if the output is not one tensor.
         ValueError: if the target is missing or does not fit.
     """
-    if not isinstance(output, Tensor):
-        raise TypeError(
-            f"the model must return one tensor, got {type(output).__name__}: wrap it in a function "
-            "that returns the scores"
-        )
-    return select(output, resolve_target(target, output))
+    return select(one_tensor(output), resolve_target(target, output))
 
 
 def one_hot(output: Tensor, target: Any) -> Tensor:

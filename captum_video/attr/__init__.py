@@ -2,7 +2,7 @@
 
 from captum_video.attr._decision_motion import DecisionMotion
 from captum_video.attr._fusion_readout import FusionReadout
-from captum_video.attr._posterior_fit import FitHistory
+from captum_video.attr._posterior_fit import FitHistory, fit_gates
 from captum_video.attr._temporal_readout import LayerReadout, TemporalReadout
 from captum_video.attr.activation_maximization import ActivationMaximization, Maximized
 from captum_video.attr.channel_explanation import (
@@ -47,4 +47,5 @@ __all__ = [
     "VideoGradCam",
     "channel_saliency",
     "explain_channel",
+    "fit_gates",
 ]

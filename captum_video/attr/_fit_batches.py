@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,29 +36,6 @@ def cross_entropy(outputs: Any, target: Any) -> Tensor:
             f"the targets must be a tensor unless a loss is given, got {type(target).__name__}"
         )
     return F.cross_entropy(outputs, target, reduction="none")
-
-
-def cycled(data: Iterable[Any], device: torch.device) -> Iterator[tuple[tuple[Tensor, ...], Any]]:
-    """The batches, over and over.
-
-    Args:
-        data: batches of inputs and target.
-        device: where they go.
-
-    Yields:
-        Inputs and target.
-
-    Raises:
-        TypeError: see :func:`unpacked`.
-        ValueError: see :func:`unpacked`; or data that can be read once only.
-    """
-    while True:
-        empty = True
-        for number, batch in enumerate(data):
-            empty = False
-            yield unpacked(batch, number, device)
-        if empty:
-            raise ValueError("data must be read again and again, but held no batch the second time")
 
 
 def unpacked(batch: Any, number: int, device: torch.device) -> tuple[tuple[Tensor, ...], Any]:
@@ -130,3 +107,28 @@ def mean_loss(loss: Loss, outputs: Any, target: Any, clips: int, where: str) -> 
     if not bool(value.isfinite().all()):
         raise ValueError(f"the loss must be finite, got {value.mean()} at {where}")
     return value.mean()
+
+
+def is_right(outputs: Any, truth: Any) -> Tensor:
+    """Whether the highest score is that of the true class.
+
+    Args:
+        outputs: ``(N, classes)``.
+        truth: ``(N,)``, class numbers.
+
+    Returns:
+        ``(N,)`` bool.
+
+    Raises:
+        ValueError: outputs or truth of another shape.
+    """
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+        shown = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(f"outputs must be (N, classes) unless a metric is given, got {shown}")
+    answers = torch.as_tensor(truth, device=outputs.device)
+    if answers.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"the truth must be a class number for each of {len(outputs)} clips unless a metric is "
+            f"given, got shape {tuple(answers.shape)}"
+        )
+    return outputs.argmax(1) == answers

@@ -22,6 +22,8 @@ class FusionReadout(Mapping[str, Mapping[str, float]]):
 
     Args:
         gates: by layer, in the model's order.
+        prior: the probability with which a unit would be kept if the data said nothing; None where
+            it is not known.
 
     Attributes:
         layers: the layers' names.
@@ -30,9 +32,10 @@ class FusionReadout(Mapping[str, Mapping[str, float]]):
             is the product of the other two, the probability that both are kept.
         time: ``(layers,)`` float64, the probability that time reaches through: that ST is kept, or a
             unit S+ST of its own, or both.
+        prior: like ``probability``, if the data said nothing; None where that is not known.
     """
 
-    def __init__(self, gates: Mapping[str, FusionGates]) -> None:
+    def __init__(self, gates: Mapping[str, FusionGates], prior: float | None = None) -> None:
         self.layers, self.units = tuple(gates), UNITS
         rows, times = [], []
         for one in gates.values():
@@ -47,6 +50,10 @@ class FusionReadout(Mapping[str, Mapping[str, float]]):
             rows.append(torch.stack([s, st, both]))
         self.probability: Tensor = torch.stack(rows)
         self.time: Tensor = torch.stack(times)
+        self.prior: Tensor | None = None
+        if prior is not None:
+            boths = [prior if BOTH in one.units else prior**2 for one in gates.values()]
+            self.prior = torch.tensor([[prior, prior, both] for both in boths], dtype=torch.float64)
 
     def __getitem__(self, layer: str) -> dict[str, float]:
         """The probabilities of a layer by unit."""

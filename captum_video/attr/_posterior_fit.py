@@ -6,19 +6,17 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import Module
 from tqdm import tqdm
 
-from captum_video.attr._fit_batches import Loss, cross_entropy, cycled, mean_loss, unpacked
-from captum_video.attr._gate_descent import Descent
+from captum_video.attr._fit_batches import Loss, cross_entropy, mean_loss, unpacked
+from captum_video.attr._gate_search import GateSearch, Unit
 from captum_video.layers import resolve_layer
-from captum_video.nn.gates import FusionGates, forced_gates, fusion_regularizer, gated_modules
+from captum_video.nn.gates import FusionGates, forced_gates, gated_modules
 from captum_video.nn.strategies import gates_of, most_probable_strategy
 from captum_video.nn.temporal_split import split_temporal_kernels
 
@@ -26,6 +24,8 @@ from captum_video.nn.temporal_split import split_temporal_kernels
 NO_WEIGHTS = 1e-6
 #: the probability that a unit is dropped whose gate is not learnt
 NEVER = 1e-9
+#: the change of a probability in the last sweep above which a warning comes
+SETTLED = 0.1
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class FitHistory:
     """What fitting gates has shown.
 
     Attributes:
-        losses: the mean loss of each step, with relaxed gates.
+        worth: by layer, what each unit is worth: by how much, in nats for each clip, the mean loss rises
+            where it is dropped, the others being drawn from the posterior; NaN where it was not learnt.
+        changes: for each sweep, the largest change of a probability.
         open_loss: the mean loss over all clips with every gate open.
         strategy_loss: that of the most probable strategy.
         clips: the number of clips in the data.
@@ -41,10 +43,11 @@ class FitHistory:
         price: what a unit had to be worth, in nats.
         without_weights: the layers and units that have no weights, whose probability of one half
             says nothing.
-        unreached: the layers that the outputs do not depend on, whose probabilities are the prior's.
+        unreached: the layers that were never called, whose probabilities are those of the prior.
     """
 
-    losses: tuple[float, ...] = field(repr=False)
+    worth: Mapping[str, tuple[float, ...]]
+    changes: tuple[float, ...]
     open_loss: float
     strategy_loss: float
     clips: int
@@ -108,56 +111,42 @@ def fit_gates(
     data: Iterable[Any],
     *,
     loss: Loss | None = None,
-    steps: int = 150,
-    lr: float = 0.2,
+    learn: Sequence[str] | None = None,
     price: float = 3.0,
     samples: float | None = None,
-    learn: Sequence[str] | None = None,
-    temperature: float = 0.2,
+    sweeps: int = 5,
+    draws: int = 1,
     drop_probability: float = 0.1,
     seed: int = 0,
     show_progress: bool = False,
 ) -> FitHistory:
     r"""Learns the drop probabilities of a network's gates; all its weights stay as they are.
 
-    Each step takes a batch, draws relaxed gates for each clip (equation S13) and lowers
+    Seeks the independent gates that are nearest to the posterior, by coordinate ascent on
 
-    .. math:: \frac{1}{n} \sum_i \ell\bigl(f(x_i; \epsilon_i), y_i\bigr)
-              + \frac{1}{N} \sum_{l,u} \bigl[(1 - p_{l,u})\, c - H(p_{l,u})\bigr]
+    .. math:: -N\, \mathbb{E}_{\epsilon}\bigl[\ell(f(x; \epsilon), y)\bigr]
+              - \sum_{l,u} \bigl[(1 - p_{l,u})\, c - H(p_{l,u})\bigr]
 
-    which is :func:`captum_video.nn.fusion_regularizer` with the prior length scale of each unit set
-    such that :math:`\frac{k_{l,u}^2}{2} \|w_{l,u}\|^2 = c`. The paper leaves the length scale open;
-    with one for all, layers with large kernels would be closed first. Where dropping a unit raises
-    the mean loss by :math:`\Delta`, the posterior settles at
-
-    .. math:: \operatorname{logit}(1 - p) = N \Delta - c
-
-    so that a unit is kept that is worth more than :math:`c` nats to all clips together. One that the
-    network does not use settles at :math:`p = \operatorname{sigmoid}(c)`, 0.95 for the default of 3
-    nats, which is what strong evidence means on the scale of Kass and Raftery (1995). A unit without
-    weights has no price; its gate is not learnt and stays at one half.
-
-    That holds at the end of many steps. The gradient of the loss is noisy, as every clip is run under
-    other gates: where a unit is worth little, its gate moves slowly from where it began, the more so
-    the smaller the batches, and a probability near ``1 - drop_probability`` may be that of the
-    beginning. Compare seeds, larger batches, more steps and a ``drop_probability`` of one half.
+    the evidence lower bound of paper 3 (equations S9 and S12) with the prior length scale of each unit
+    set such that :math:`\frac{k_{l,u}^2}{2} \|w_{l,u}\|^2 = c`. The paper leaves the length scale open;
+    with one for all, layers with large kernels would be closed first. Its relaxed gates are not needed
+    here, where only gates are learnt, see :class:`GateSearch`.
 
     Args:
         model: a network with gates, whose probabilities are changed; nothing else is.
         data: batches of inputs (a tensor, or a tuple of them) and targets, such as a ``DataLoader``;
-            it is read again and again. Moved to the model's device.
+            it is read once for each unit and sweep. Moved to the model's device.
         loss: a function of outputs and targets, with the mean loss or a loss for each clip,
             in nats where the posterior is to be one; None for the cross-entropy of
             ``(N, classes)``.
-        steps: number of steps, each with one batch.
-        lr: the learning rate of Adam, how far a logit moves in a step; it falls to zero along half
-            a cosine.
-        price: :math:`c`, in nats.
+        learn: the units whose gates are learnt, in every layer; the others are kept. None for all.
+        price: :math:`c`, in nats. An unused unit ends at :math:`p = \operatorname{sigmoid}(c)`, 0.95 for
+            the default, which is what strong evidence means to Kass and Raftery (1995).
         samples: :math:`N`; None for the number of clips in the data. Fewer let the price weigh more,
             as under a likelihood to the power ``samples / clips``.
-        learn: the units whose gates are learnt, in every layer; the others are kept. None for all.
-        temperature: of the gates.
-        drop_probability: at the start.
+        sweeps: how often every gate is visited; from the third on, averages are taken.
+        draws: of the other gates, for each clip and visit.
+        drop_probability: at the start, for what the first sweep draws.
         seed: of all that is drawn, by gates or data; the global random state is left alone.
         show_progress: whether to show a bar.
 
@@ -168,8 +157,12 @@ def fit_gates(
         TypeError: batches of another kind.
         ValueError: no clips, non-finite inputs, a loss that is not finite or of another shape, or
             other arguments out of their range.
+
+    Warns:
+        UserWarning: for units without weights, layers that are never called, and probabilities that
+            still changed by more than 0.1 in the last sweep.
     """
-    _check_arguments(steps, lr, price, temperature, samples)
+    _check_arguments(price, samples, sweeps, draws)
     if iter(data) is data:
         raise TypeError(
             f"data must be read again and again, got {type(data).__name__}, which can be read once: "
@@ -179,21 +172,23 @@ def fit_gates(
     device = next(iter(gates.values())).drop_logit.device
     measured = loss or cross_entropy
     scales = equal_prices(model, price)
-    with _learning(model, gates, temperature, device, seed):
-        learnt = _begin(gates, scales, learn, drop_probability)
+    with _undisturbed(model, gates, device, seed) as called:
+        units = _begin(gates, scales, learn, drop_probability)
         everything = {name: [True] * len(one.units) for name, one in gates.items()}
         open_loss, clips = _evaluated(model, gates, everything, data, measured, device)
+        keep = {n: one.keep_probability().detach().double().cpu() for n, one in gates.items()}
+        for name, one in gates.items():
+            # what is not learnt is not drawn either
+            fixed = [(name, i) not in units and scales[name][i] > 0 for i in range(len(one.units))]
+            keep[name][torch.tensor(fixed)] = 1.0
         weight = clips if samples is None else samples
-        prior = partial(fusion_regularizer, model, weight, length_scale=scales)
-        descent = Descent(gates, learnt, lr, steps)
-        losses = []
-        batches = cycled(data, device)
-        with tqdm(range(steps), desc="gates", disable=not show_progress, leave=False) as bar:
-            for step in bar:
-                inputs, target = next(batches)
-                mean = mean_loss(measured, model(*inputs), target, len(inputs[0]), f"step {step}")
-                descent.step(mean, prior())
-                losses.append(float(mean.detach()))
+        search = GateSearch(
+            model, gates, data, measured, device, keep, price, weight, draws, seed
+        )  # fmt: skip
+        changes = []
+        with tqdm(range(sweeps), desc="gates", disable=not show_progress, leave=False) as bar:
+            for sweep in bar:
+                changes.append(search.sweep(units, 1.0 if sweep < 2 else 1 / sweep))
         strategy = most_probable_strategy(model)
         strategy_loss, _ = _evaluated(model, gates, strategy, data, measured, device)
     without = tuple(
@@ -202,37 +197,35 @@ def fit_gates(
         for unit, scale in zip(one.units, scales[name], strict=True)
         if scale == 0
     )
-    _warn(without, descent.unreached)
+    unreached = tuple(name for name, one in gates.items() if one not in called)
+    _warn(without, unreached, changes[-1])
+    worth = {name: tuple(row.tolist()) for name, row in search.worth.items()}
     return FitHistory(
-        tuple(losses), open_loss, strategy_loss, clips, weight, price, without, descent.unreached
+        worth, tuple(changes), open_loss, strategy_loss, clips, weight, price, without, unreached
     )
 
 
-def _check_arguments(
-    steps: object, lr: float, price: float, temperature: float, samples: float | None
-) -> None:
+def _check_arguments(price: float, samples: float | None, sweeps: object, draws: object) -> None:
     """Refuses numbers out of their range."""
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps must be a whole number from 1, got {steps!r}")
-    for name, value in (("lr", lr), ("price", price), ("temperature", temperature)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be positive and finite, got {value}")
+    for name, value in (("sweeps", sweeps), ("draws", draws)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    if not (math.isfinite(price) and price > 0):
+        raise ValueError(f"price must be positive and finite, got {price}")
     if samples is not None and not (math.isfinite(samples) and samples >= 1):
         raise ValueError(f"samples must be at least 1, or None for all clips, got {samples}")
 
 
 @contextmanager
-def _learning(
-    model: Module,
-    gates: Mapping[str, FusionGates],
-    temperature: float,
-    device: torch.device,
-    seed: int,
-) -> Iterator[None]:
-    """Evaluation mode but for the gates, and a random state of its own; an error leaves no trace."""
+def _undisturbed(
+    model: Module, gates: Mapping[str, FusionGates], device: torch.device, seed: int
+) -> Iterator[set[Module]]:
+    """Evaluation mode and a random state of its own; gives which gates are called."""
     modes = [(module, module.training) for module in model.modules()]
-    before = [
-        (one, one.temperature, one.drop_logit.requires_grad, one.drop_logit.detach().clone())
+    before = [(one, one.drop_logit.detach().clone()) for one in gates.values()]
+    called: set[Module] = set()
+    hooks = [
+        one.register_forward_pre_hook(lambda module, _: called.add(module))
         for one in gates.values()
     ]
     on_cuda = device.type == "cuda"
@@ -243,22 +236,17 @@ def _learning(
                 torch.cuda.manual_seed(seed)
         try:
             model.eval()
-            for one in gates.values():
-                one.train()
-                one.temperature = temperature
-                one.drop_logit.requires_grad_(True)
-            yield
+            yield called
         except BaseException:
-            for one, _, _, logit in before:
+            for one, logit in before:
                 with torch.no_grad():
                     one.drop_logit.copy_(logit)
             raise
         finally:
+            for hook in hooks:
+                hook.remove()
             for module, mode in modes:
                 module.training = mode
-            for one, was, wanted, _ in before:
-                one.temperature = was
-                one.drop_logit.requires_grad_(wanted)
 
 
 def _begin(
@@ -266,20 +254,21 @@ def _begin(
     scales: Mapping[str, Sequence[float]],
     learn: Sequence[str] | None,
     drop_probability: float,
-) -> Tensor:
-    """Sets the probabilities that the fit begins with; True for those that it learns."""
+) -> list[Unit]:
+    """Sets the probabilities that the fit begins with; gives the units that it learns."""
     known = list(dict.fromkeys(unit for one in gates.values() for unit in one.units))
     wanted = known if learn is None else list(learn)
     if not wanted or not set(wanted) <= set(known):
         raise ValueError(f"learn must be some of {known}, got {learn}")
-    learnt = []
+    units = []
     for name, one in gates.items():
         values = []
-        for unit, scale in zip(one.units, scales[name], strict=True):
-            learnt.append(unit in wanted and scale > 0)
+        for number, (unit, scale) in enumerate(zip(one.units, scales[name], strict=True)):
+            if unit in wanted and scale > 0:
+                units.append((name, number))
             values.append(NEVER if unit not in wanted else drop_probability if scale > 0 else 0.5)
         one.set_drop_probability(values)
-    return torch.tensor(learnt, device=one.drop_logit.device)
+    return units
 
 
 @torch.no_grad()
@@ -307,7 +296,7 @@ def _evaluated(
     return total / count, count
 
 
-def _warn(without: Sequence[tuple[str, str]], unreached: Sequence[str]) -> None:
+def _warn(without: Sequence[tuple[str, str]], unreached: Sequence[str], change: float) -> None:
     """Says which probabilities say nothing."""
     if without:
         shown = ", ".join(f"{unit} of {name}" for name, unit in without)
@@ -317,7 +306,12 @@ def _warn(without: Sequence[tuple[str, str]], unreached: Sequence[str]) -> None:
         )
     if unreached:
         warnings.warn(
-            "the loss does not depend on these layers, whose probabilities are those of the prior: "
+            "the model never calls these layers, whose probabilities are those of the prior: "
             f"{', '.join(unreached)} (is a layer used without calling it?)",
+            stacklevel=4,
+        )
+    if change > SETTLED:
+        warnings.warn(
+            f"a probability still changed by {change:.2f} in the last sweep: give more sweeps or draws",
             stacklevel=4,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,9 +17,10 @@ from tqdm import tqdm
 
 from captum_video._core.checks import check_inputs, check_model, chunks, examples
 from captum_video._core.guards import check_evaluation_mode, untouched
-from captum_video._core.targets import resolve_target, target_score
+from captum_video._core.targets import one_tensor, resolve_target, target_score
+from captum_video.attr._fit_batches import Loss, is_right, unpacked
 from captum_video.attr._fusion_readout import UNITS, FusionReadout
-from captum_video.attr._posterior_fit import FitHistory, Loss, fit_gates, gated_copy
+from captum_video.attr._posterior_fit import FitHistory, fit_gates, gated_copy
 from captum_video.attr._unit_effects import Variants
 from captum_video.nn.gates import FusionGates, forced_gates
 from captum_video.nn.strategies import (
@@ -83,73 +85,52 @@ class FusionPosterior(Attribution):
         *,
         loss: Loss | None = None,
         layers: Module | str | Sequence[Module | str] | None = None,
-        learn: Sequence[str] | None = None,
-        price: float = 3.0,
-        samples: float | None = None,
-        steps: int = 150,
-        lr: float = 0.1,
-        temperature: float = 0.2,
-        drop_probability: float = 0.1,
-        seed: int = 0,
-        show_progress: bool = False,
+        **options: Any,
     ) -> FusionPosterior:
         r"""How much of its temporal kernels a trained 3D network needs.
 
         In a copy of the network every kernel with more than one tap in time is split into its temporal
         mean (S) and the rest (ST), see :class:`captum_video.nn.SplitConv3d`, with a gate on each, and
         the gates alone are learnt, the weights as they are. Where dropping a unit raises the mean loss
-        of a clip by :math:`\Delta`, its posterior settles at
+        of a clip by :math:`\Delta`, the other gates being drawn, its posterior is
 
         .. math:: \operatorname{logit}(1 - p) = N \Delta - c
 
-        with the number of clips :math:`N` and the price :math:`c`: what is not used settles at
-        :math:`1 - p = \operatorname{sigmoid}(-c)`, 0.05 for the default, and what is worth more than
-        :math:`c` nats to all clips together is kept. So more clips make the answer sharper, and
-        ``samples`` fixes how sharp. The paper trains its gates with the weights; this, and a prior under
-        which all units have the same price, is ours.
+        with the number of clips :math:`N` and the price :math:`c`: what is not used ends at
+        :math:`1 - p = \operatorname{sigmoid}(-c)`, 0.05 for the default of 3 nats, and what is
+        worth more than :math:`c` nats to all clips together is kept. So more clips make the answer
+        sharper, and ``samples`` fixes how sharp; ``history.worth`` has :math:`\Delta` itself. The paper
+        trains its gates with the weights; this, and a prior under which all units have one price, is
+        ours.
 
-        A network that has ST where it does not need it was not trained to do without: that a gate stays
-        open can mean that later layers expect what ST adds, not that motion decides.
+        Kept does not mean that motion decides. A network that has ST was not trained to do without, so
+        that later layers may expect what ST adds; and of two units that can stand in for each other
+        one is kept, which depends on the ``seed``.
 
         Args:
             model: the network, which stays as it is.
-            data: batches of inputs (a tensor, or a tuple of them) and targets, such as a ``DataLoader``;
-                it is read again and again.
+            data: batches of inputs (a tensor, or a tuple of them) and targets, such as a ``DataLoader``,
+                read once for each unit and sweep.
             loss: a function of outputs and targets with the mean loss, or a loss for each clip, in
                 nats; None for the cross-entropy of ``(N, classes)``.
             layers: which layers get gates, as modules or dotted names; None for all that can.
-            learn: the units whose gates are learnt, ``("ST",)`` to keep S; None for both.
-            price: :math:`c`, in nats.
-            samples: :math:`N`; None for the number of clips in the data.
-            steps: number of steps, each with one batch.
-            lr: the learning rate of Adam on the gates' logits, which falls along half a cosine.
-            temperature: of the gates.
-            drop_probability: at the start.
-            seed: of all that is drawn; the global random state is left alone.
-            show_progress: whether to show a bar.
+            options: ``learn`` (``("ST",)`` keeps S everywhere), ``price`` (3), ``samples`` (the number
+                of clips), ``sweeps`` (5), ``draws`` (1), ``drop_probability`` (0.1), ``seed`` (0) and
+                ``show_progress``; see :func:`captum_video.attr.fit_gates`.
 
         Returns:
-            The posterior of the copy; ``history`` has the losses, with all gates open and under the most
-            probable strategy.
+            The posterior of the copy, which keeps everything until told otherwise; ``history`` has the
+            worth of each unit, and the loss with all gates open and under the most probable strategy.
 
         Raises:
             TypeError: the model is no ``torch.nn.Module``, or batches of another kind.
             ValueError: a model without temporal kernels or with gates, an unknown layer, no clips,
                 non-finite inputs or loss, or numbers out of their range.
-
-        Warns:
-            UserWarning: for units without weights, or layers that the outputs do not depend on; their
-                probabilities say nothing.
         """
         check_model(model)
         copied = gated_copy(model, layers)
-        history = fit_gates(
-            copied, data, loss=loss, learn=learn, price=price, samples=samples, steps=steps, lr=lr,
-            temperature=temperature, drop_probability=drop_probability, seed=seed,
-            show_progress=show_progress,
-        )  # fmt: skip
         made = cls(copied)
-        made.history = history
+        made.history = fit_gates(copied, data, loss=loss, **options)
         return made
 
     def read(self) -> FusionReadout:
@@ -164,7 +145,8 @@ class FusionPosterior(Attribution):
         for layer, gates in self._gates.items():
             if bool(gates.drop_logit.isnan().any()):
                 raise ValueError(f"the drop probabilities of {layer!r} are not numbers")
-        return FusionReadout(self._gates)
+        price = None if self.history is None else self.history.price
+        return FusionReadout(self._gates, None if price is None else 1 / (1 + math.exp(price)))
 
     def sample(self, count: int, *, seed: int = 0) -> list[Strategy]:
         """Draws strategies from the posterior.
@@ -204,7 +186,7 @@ class FusionPosterior(Attribution):
 
         Args:
             strategies: truth values by layer, such as :meth:`sample` gives.
-            data: batches of inputs (a tensor, or a tuple of them) and truth, read once; inputs on the
+            data: batches of inputs (a tensor, or a tuple of them) and truth, read once; moved to the
                 model's device.
             metric: a function of outputs and truth with a number for each clip, ``(N,)``; None for
                 whether the highest of ``(N, classes)`` is the truth, a class number.
@@ -214,24 +196,22 @@ class FusionPosterior(Attribution):
             ``(strategies,)`` float64, the mean over all clips.
 
         Raises:
-            ValueError: no strategies, strategies for other layers, no clips, or a metric of another
-                shape.
+            TypeError: a strategy instead of a sequence of them, or batches of another kind.
+            ValueError: no strategies, strategies for other layers, no clips, or truth or a metric of
+                another shape.
             RuntimeError: a model with batch norm or dropout in training mode.
         """
-        chosen = list(strategies)
-        if not chosen:
-            raise ValueError("strategies must be at least one, got none")
-        for strategy in chosen:
-            check_strategy(self._gates, strategy)
+        chosen = self._checked(strategies)
         check_evaluation_mode(self.model)
+        device = next(iter(self._gates.values())).drop_logit.device
         total, count = torch.zeros(len(chosen), dtype=torch.float64), 0
-        score = metric or _is_right
-        for inputs, truth in tqdm(data, desc="batches", disable=not show_progress, leave=False):
-            clips = inputs if isinstance(inputs, tuple) else (inputs,)
-            check_inputs(clips)
+        score = metric or is_right
+        batches = tqdm(data, desc="batches", disable=not show_progress, leave=False)
+        for place, batch in enumerate(batches):
+            clips, truth = unpacked(batch, place, device)
             for number, strategy in enumerate(chosen):
                 values = {g: torch.tensor([strategy[n]]) for n, g in self._gates.items()}
-                with untouched(self.model, clips[0].device), forced_gates(values):
+                with untouched(self.model, device), forced_gates(values):
                     found = score(self.model(*clips), truth)
                 if found.shape != (len(clips[0]),):
                     raise ValueError(
@@ -308,11 +288,7 @@ class FusionPosterior(Attribution):
         check_evaluation_mode(self.model)
         extra = _format_additional_forward_args(additional_forward_args) or ()
         held = current_strategy(self.model)
-        chosen = [held] if strategies is None else list(strategies)
-        if not chosen:
-            raise ValueError("strategies must be at least one, got none")
-        for strategy in chosen:
-            check_strategy(self._gates, strategy)
+        chosen = [held] if strategies is None else self._checked(strategies)
         variants = Variants(self._gates, chosen)
         count = len(clips[0])
         device = clips[0].device
@@ -320,7 +296,7 @@ class FusionPosterior(Attribution):
             if isinstance(target, str):
                 values = {g: torch.tensor([held[n]]) for n, g in self._gates.items()}
                 parts = map(torch.tensor, chunks(count, internal_batch_size))
-                outputs = [self._outputs(clips, extra, rows, values) for rows in parts]
+                outputs = [one_tensor(self._outputs(clips, extra, rows, values)) for rows in parts]
                 target = torch.cat([resolve_target(target, output) for output in outputs])
             scores = []
             pairs = chunks(count * len(variants.index), internal_batch_size)
@@ -346,10 +322,17 @@ class FusionPosterior(Attribution):
         with forced_gates(values):
             return self.model(*batch, *(examples(value, rows, count) for value in extra))
 
-
-def _is_right(outputs: Any, truth: Any) -> Tensor:
-    """Whether the highest score is that of the true class."""
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
-        shown = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"outputs must be (N, classes) unless a metric is given, got {shown}")
-    return outputs.argmax(1) == torch.as_tensor(truth, device=outputs.device)
+    def _checked(
+        self, strategies: Sequence[Mapping[str, tuple[bool, ...]]]
+    ) -> list[Mapping[str, tuple[bool, ...]]]:
+        """The strategies, which must be for the model's layers."""
+        if isinstance(strategies, Mapping):
+            raise TypeError(
+                "strategies must be a sequence of strategies, got one: put it in a list"
+            )
+        chosen = list(strategies)
+        if not chosen:
+            raise ValueError("strategies must be at least one, got none")
+        for strategy in chosen:
+            check_strategy(self._gates, strategy)
+        return chosen

@@ -32,8 +32,8 @@ from models.info import BundledModel
 #: model and question
 CASES = (("c3d_small", "motion"), ("c3d_small", "look"), ("c3d_small_look", "look"))
 #: other settings than the defaults: samples, price
-SETTINGS: tuple[tuple[int | None, float], ...] = ((16, 3.0),)
-BATCH = 8
+SETTINGS: tuple[tuple[int | None, float], ...] = ((16, 3.0), (None, 1.0))
+BATCH = 16
 Batches = list[tuple[Tensor, Tensor]]
 
 
@@ -96,7 +96,8 @@ def fitted(name: str, question: str, clips: int, seed: int, **options: Any) -> d
         "strategy": str(strategy),
         "open_loss": history.open_loss,
         "strategy_loss": history.strategy_loss,
-        "last_losses": sum(history.losses[-20:]) / len(history.losses[-20:]),
+        "worth": dict(history.worth),
+        "changes": history.changes,
         "open_accuracy": scored(gated, every, batches, partial(correct, chosen)),
         "strategy_accuracy": scored(gated, strategy, batches, partial(correct, chosen)),
         "seconds": took,
@@ -129,7 +130,7 @@ def table(rows: Sequence[dict[str, Any]]) -> None:
         print(f"| {key.replace('_', ' ')} | | " + " | ".join(f"{m:.3f}" for m in means) + " |")
 
 
-def dropped_alone(cases: Sequence[tuple[str, str]], clips: int) -> None:
+def dropped_alone(cases: Sequence[tuple[str, str]], clips: int, seeds: int) -> None:
     """Prints how the mean loss rises when one unit is dropped and all others are kept."""
     print("\nMean loss with one unit dropped, less that with none dropped, nats for each clip:\n")
     print("| layer | unit |" + "".join(f" {name}, {question} |" for name, question in cases))
@@ -137,15 +138,20 @@ def dropped_alone(cases: Sequence[tuple[str, str]], clips: int) -> None:
     columns: dict[tuple[str, int], list[str]] = {}
     for name, question in cases:
         model = models.load(name)
-        batches, gated = drawn(model, question, clips, 0), gated_copy(model)
+        gated = gated_copy(model)
         loss = partial(cross_entropy, answers(model, question))
         every = {layer: [True, True] for layer in gates_of(gated)}
-        least = scored(gated, every, batches, loss)
-        for layer in every:
-            for unit in range(2):
-                kept = {**every, layer: [unit != 0, unit != 1]}
-                rise = scored(gated, kept, batches, loss) - least
-                columns.setdefault((layer, unit), []).append(f"{rise:.3f}")
+        rises: dict[tuple[str, int], list[float]] = {}
+        for seed in range(seeds):
+            batches = drawn(model, question, clips, seed)
+            least = scored(gated, every, batches, loss)
+            for layer in every:
+                for unit in range(2):
+                    kept = {**every, layer: [unit != 0, unit != 1]}
+                    rise = scored(gated, kept, batches, loss) - least
+                    rises.setdefault((layer, unit), []).append(rise)
+        for key, values in rises.items():
+            columns.setdefault(key, []).append(shown(values))
     for (layer, unit), cells in columns.items():
         print(f"| {layer} | {('S', 'ST')[unit]} | " + " | ".join(cells) + " |")
 
@@ -177,7 +183,7 @@ def main(
         print()
     seconds = [row["seconds"] for row in rows]
     print(f"A fit takes {sum(seconds) / len(seconds):.0f} s.")
-    dropped_alone(cases, clips)
+    dropped_alone(cases, clips, seeds)
 
 
 if __name__ == "__main__":
