@@ -27,9 +27,9 @@ class GateSearch:
               \Delta = \mathbb{E}_{\epsilon}
                   \left[\ell(\epsilon_{l,u} = 0) - \ell(\epsilon_{l,u} = 1)\right]
 
-    where the mean is over the other gates' posterior and the data. Every clip is run with the unit and
+    where the mean is over the other gates' posterior and the data. Every batch is run with the unit and
     without it under the same draw of the others, so that only what the unit does is left; all clips
-    are used, so that there is no noise from batches.
+    are used, so that there is no noise from a choice of them.
 
     Args:
         model: a network with gates, in evaluation mode.
@@ -40,7 +40,7 @@ class GateSearch:
         keep: by layer, the probability that each unit is kept; changed as the search goes on.
         price: :math:`c`.
         samples: :math:`N`.
-        draws: of the other gates, for each clip.
+        draws: of the other gates, for each batch.
         seed: of the draws.
 
     Attributes:
@@ -98,11 +98,10 @@ class GateSearch:
             clips = len(inputs[0])
             for _ in range(self.draws):
                 drawn = {
-                    layer: torch.rand(
-                        clips, len(keep), generator=self._generator, dtype=keep.dtype
-                    ) < keep
+                    layer: torch.rand(1, len(keep), generator=self._generator, dtype=keep.dtype)
+                    < keep
                     for layer, keep in self.keep.items()
-                }  # fmt: skip
+                }
                 for sign, value in ((1, False), (-1, True)):
                     drawn[name][:, unit] = value
                     with forced_gates({self.gates[layer]: one for layer, one in drawn.items()}):

@@ -145,7 +145,7 @@ def fit_gates(
         samples: :math:`N`; None for the number of clips in the data. Fewer let the price weigh more,
             as under a likelihood to the power ``samples / clips``.
         sweeps: how often every gate is visited; from the third on, averages are taken.
-        draws: of the other gates, for each clip and visit.
+        draws: of the other gates, for each batch and visit.
         drop_probability: at the start, for what the first sweep draws.
         seed: of all that is drawn, by gates or data; the global random state is left alone.
         show_progress: whether to show a bar.
@@ -177,10 +177,6 @@ def fit_gates(
         everything = {name: [True] * len(one.units) for name, one in gates.items()}
         open_loss, clips = _evaluated(model, gates, everything, data, measured, device)
         keep = {n: one.keep_probability().detach().double().cpu() for n, one in gates.items()}
-        for name, one in gates.items():
-            # what is not learnt is not drawn either
-            fixed = [(name, i) not in units and scales[name][i] > 0 for i in range(len(one.units))]
-            keep[name][torch.tensor(fixed)] = 1.0
         weight = clips if samples is None else samples
         search = GateSearch(
             model, gates, data, measured, device, keep, price, weight, draws, seed

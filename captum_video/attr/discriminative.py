@@ -16,6 +16,7 @@ from captum_video._core.checks import (
     check_choice,
     check_clips,
     check_inputs,
+    check_target_length,
     chunks,
     examples,
 )
@@ -197,6 +198,7 @@ class DiscriminativeRelevance(GradientAttribution):
             chunks(count, internal_batch_size),
             chunks(count * length, internal_batch_size),
         )
+        check_target_length(target, count)
         extra = _format_additional_forward_args(additional_forward_args) or ()
         run = _Run(self.explainer, clips, extra, count)
         parts = [run.explain(rows, rows, target, None) for rows in moving]

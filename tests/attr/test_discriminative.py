@@ -170,6 +170,27 @@ class TestBatches:
                 assert (a - b).abs().max() <= 1e-10 * whole.total.abs().max()
             assert torch.allclose(frames.scores, chunked.scores)
 
+    @pytest.mark.parametrize("size", [None, 1, 2])
+    @pytest.mark.parametrize(
+        "target", [[0, 1], [(0,), (1,)], torch.tensor([0, 1]), [0], [], torch.tensor([0] * 5)]
+    )
+    def test_targets_of_another_number(self, size: int | None, target: Any) -> None:
+        """Two targets would fit each half of four clips."""
+        x = clip(4, 3, LENGTH, 8, 8)
+        text = f"target must have one entry for each of the 4 examples, got {len(target)}"
+        with pytest.raises(ValueError, match=text):
+            DiscriminativeRelevance(seeded(C3DLike())).attribute(
+                x, target=target, internal_batch_size=size
+            )
+
+    @pytest.mark.parametrize("target", [(1,), torch.tensor(1), torch.tensor([1]), [(1,)] * 4])
+    def test_targets_for_all_or_for_each(self, target: Any) -> None:
+        x = clip(4, 3, LENGTH, 8, 8)
+        method = DiscriminativeRelevance(seeded(C3DLike()))
+        want = method.attribute(x, target=1)
+        got = method.attribute(x, target=target, internal_batch_size=2)
+        assert torch.allclose(got, want, rtol=0, atol=1e-10 * float(want.abs().max()))
+
     def test_never_more_than_internal_batch_size(self, x: Tensor) -> None:
         net, sizes = seeded(C3DLike()), []
 

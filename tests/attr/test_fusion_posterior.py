@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from captum_video import FusionPosterior
-from captum_video.nn import FusionUnit, gated_modules, set_strategy
+from captum_video.attr import FusionReadout
+from captum_video.nn import FusionGates, FusionUnit, gated_modules, set_strategy
 from captum_video.nn.strategies import current_strategy
 from tests.attr.fusion_nets import SHAPE, Listed, Template, template
 from tests.contract.kinds import assert_same, state
@@ -154,6 +156,12 @@ class TestEvaluate:
             posterior.evaluate(kept, [(x, torch.zeros(3))], metric=lambda out, _: out)
         with pytest.raises(ValueError, match="missing or unknown: second"):
             posterior.evaluate([{"first": (True, True)}], [(x, torch.zeros(3))])
+        with pytest.raises(
+            ValueError, match=r"each of 3 clips unless a metric .* got shape \(1,\)"
+        ):
+            posterior.evaluate(kept, [(x, torch.zeros(1))])
+        with pytest.raises(TypeError, match="strategies must be a sequence of strategies, got one"):
+            posterior.evaluate(kept[0], [(x, torch.zeros(3))])  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="unless a metric is given, got list"):
             FusionPosterior(Listed(net).eval()).evaluate(
                 [{"net.first": (True, True), "net.second": (True, True)}], [(x, torch.zeros(3))]
@@ -162,6 +170,40 @@ class TestEvaluate:
             FusionPosterior(Listed(net).eval()).evaluate(
                 FusionPosterior(Listed(net).eval()).sample(1), [(x, torch.zeros(3))]
             )
+
+
+class TestFit:
+    def test_what_the_prior_says(self) -> None:
+        net, x = seeded(C3DLike()).float(), clip(2, 3, 4, 8, 8, dtype=torch.float32)
+        posterior = FusionPosterior.fit(net, [(x, torch.zeros(2).long())], price=2.0, samples=1)
+        readout = posterior.read()
+        unused = 1 / (1 + math.exp(2))
+        assert readout.prior is not None
+        assert readout.prior.tolist() == [pytest.approx([unused, unused, unused**2])] * 2
+        assert list(readout) == ["features.0", "features.3"]
+        assert posterior.history is not None
+        for layer, worth in posterior.history.worth.items():
+            for unit, nats in zip(("S", "ST"), worth, strict=True):
+                expected = 1 / (1 + math.exp(2 - nats))
+                assert readout[layer][unit] == pytest.approx(expected, abs=1e-6)
+        # until told otherwise, the copy is the model
+        assert torch.equal(posterior.model(x), net(x))
+        assert posterior.attribute(x, 1).shape == (2, 2, 3)
+        three = FusionReadout({"a": FusionGates(("S", "ST", "S+ST"))}, prior=0.2)
+        assert three.prior is not None
+        assert three.prior.tolist() == [[0.2, 0.2, 0.2]]
+        assert FusionPosterior(template()).read().prior is None
+
+    def test_one_layer(self) -> None:
+        net, x = seeded(C3DLike()).float(), clip(2, 3, 4, 8, 8, dtype=torch.float32)
+        data = [(x, torch.zeros(2).long())]
+        posterior = FusionPosterior.fit(net, data, layers="features.3", learn=("ST",))
+        assert posterior.layers == ("features.3",)
+        assert posterior.read()["features.3"]["S"] == pytest.approx(1)
+        with pytest.raises(ValueError, match="more than one tap in time"):
+            FusionPosterior.fit(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()), data)
+        with pytest.raises(TypeError, match=r"model must be callable, got int"):
+            FusionPosterior.fit(3, data)  # type: ignore[arg-type]
 
 
 class TestModelsWithoutGates:
@@ -174,7 +216,7 @@ class TestModelsWithoutGates:
     def test_no_module(self) -> None:
         with pytest.raises(TypeError, match=r"must be a torch.nn.Module, .* got function"):
             FusionPosterior(lambda x: x)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="model must be callable, got int"):
+        with pytest.raises(TypeError, match=r"model must be callable, got int"):
             FusionPosterior(3)  # type: ignore[arg-type]
 
     def test_a_unit_alone(self) -> None:

@@ -193,5 +193,6 @@ class TestAttribute:
             posterior.attribute(x, 1, internal_batch_size=0)
         with pytest.raises(ValueError, match="target is needed: the model gives 4 outputs"):
             posterior.attribute(x)
-        with pytest.raises(TypeError, match="must return one tensor, got list"):
-            FusionPosterior(Listed(template()).eval()).attribute(x, 1)
+        for target in (1, "predicted"):
+            with pytest.raises(TypeError, match="must return one tensor, got list"):
+                FusionPosterior(Listed(template()).eval()).attribute(x, target)
