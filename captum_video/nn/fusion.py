@@ -12,12 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_video._core.checks import check_choice
+from captum_video.nn._frozen import trains
+from captum_video.nn._hooks import additions, refuse_additions
 from captum_video.nn.gates import FusionGates, GatedModule
 
 GateKind = Literal["two", "three"]
 #: what each unit is called in readouts
 S, ST, BOTH = "S", "ST", "S+ST"
 GATES: dict[str, tuple[str, ...]] = {"two": (S, ST), "three": (S, ST, BOTH)}
+GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 Triple = tuple[int, int, int]
 
 
@@ -41,7 +44,8 @@ class FusionUnit(GatedModule):
     makes a path cost what its weights are worth, is what decides between S and ST where both will do.
 
     In training mode the paths' kernels are added up for each clip before they meet the input, as all is
-    linear there: the modules ``s``, ``st`` and ``both`` are not called then, and hooks on them not run.
+    linear there: the modules ``s``, ``st`` and ``both`` are called then only if one of them has hooks
+    or a forward that is not Conv3d's.
 
     Args:
         in_channels: channels of the input.
@@ -61,7 +65,7 @@ class FusionUnit(GatedModule):
         temperature: of the gates.
         drop_probability: of the gates, at the start.
         device: of the parameters.
-        dtype: of the parameters.
+        dtype: of the parameters; the gates' have float32 or more.
 
     Attributes:
         s: the S path, a ``Conv3d``.
@@ -74,8 +78,8 @@ class FusionUnit(GatedModule):
         ``(N, in_channels, T, H, W)`` to ``(N, out_channels, T', H', W')``; single clips too.
 
     Raises:
-        ValueError: an even depth, an unknown kind of gates, or arguments that ``Conv3d`` or
-            :class:`FusionGates` refuses.
+        ValueError: an even depth, an unknown kind of gates, padding by a word, or arguments that
+            ``Conv3d`` or :class:`FusionGates` refuses.
     """
 
     def __init__(
@@ -104,6 +108,8 @@ class FusionUnit(GatedModule):
             check_choice("gates", gates, tuple(GATES))
         if depth < 1 or depth % 2 == 0:
             raise ValueError(f"depth must be odd, so that S and ST see the same frame, got {depth}")
+        if isinstance(padding, str):
+            raise ValueError(f"padding must be one number or two (height, width), got {padding!r}")
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         mid = in_channels if mid_channels is None else mid_channels
         time, height, width = (stride,) * 3 if isinstance(stride, int) else stride
@@ -125,8 +131,9 @@ class FusionUnit(GatedModule):
         self.gates = None
         if gates is not None:
             self.gates = FusionGates(
-                GATES[gates], temperature=temperature, drop_probability=drop_probability, **made
-            )
+                GATES[gates], temperature=temperature, drop_probability=drop_probability,
+                device=device, dtype=torch.promote_types(self.s.weight.dtype, torch.float32),
+            )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolves.
@@ -137,7 +144,7 @@ class FusionUnit(GatedModule):
         Returns:
             ``(N, out_channels, T', H', W')`` or ``(out_channels, T', H', W')``.
         """
-        if self.gates is not None and self.training:
+        if self.gates is not None and self.training and self._paths_are_plain():
             mixed = self._mixed(x if x.dim() == 5 else x.unsqueeze(0), self.gates(x))
             return self.spatial(mixed if x.dim() == 5 else mixed.squeeze(0))
         s, st = self.s(x), self.st(x)
@@ -148,6 +155,11 @@ class FusionUnit(GatedModule):
         if self.both is not None:
             mixed = mixed + (self.both[0](x) + self.both[1](x)) * gates[2]
         return self.spatial(mixed)
+
+    def _paths_are_plain(self) -> bool:
+        """Whether the paths are their kernels and nothing else, so that they need not be called."""
+        paths = (self.s, self.st, *(self.both or ()))
+        return all(has_ordinary_forward(path) and not additions(path) for path in paths)
 
     def _mixed(self, x: Tensor, gates: Tensor) -> Tensor:
         """The weighted sum of the paths in training mode.
@@ -212,18 +224,30 @@ class FusionUnit(GatedModule):
 
         Returns:
             A ``Sequential`` of ``temporal`` (1x1x1 or 3x1x1) and ``spatial``; without ``temporal``,
-            :class:`Silent`, where nothing is kept.
+            :class:`Silent`, where nothing is kept. What parametrizations compute is copied as it is in
+            evaluation mode.
+
+        Raises:
+            ValueError: hooks, on this or on its parts, or parts with a forward that is not Conv3d's,
+                which would be lost.
         """
+        for name, module in self.named_modules():
+            refuse_additions(module, f"{type(self).__name__} {name}".strip())
+        for one in (self.s, self.st, *(self.both or ()), self.spatial):
+            if not has_ordinary_forward(one):
+                raise ValueError(f"paths and shared kernel must be Conv3d layers, got {one!r}")
         units = GATES["two"] if self.gates is None else self.gates.units
+        own = copy.deepcopy(self).eval()  # spectral norm moves when it is asked in training mode
         paths = [
-            p for unit, keep in zip(units, kept, strict=True) if keep for p in self.paths_of(unit)
+            p for unit, keep in zip(units, kept, strict=True) if keep for p in own.paths_of(unit)
         ]
-        spatial = copy.deepcopy(self.spatial)
+        spatial = ordinary(own.spatial, own.spatial.weight)
         if not paths:
             silent: nn.Module = Silent(spatial, self.s.stride[0])
             return silent.train(self.training)
-        temporal = copy.deepcopy(max(paths, key=lambda path: path.kernel_size[0]))
-        temporal.weight.copy_(_kernel(paths, temporal.kernel_size[0]))
+        longest = max(paths, key=lambda path: path.kernel_size[0])
+        temporal = ordinary(longest, _kernel(paths, longest.kernel_size[0]))
+        temporal.weight.requires_grad_(any(trains(path, "weight") for path in paths))
         return nn.Sequential(OrderedDict(temporal=temporal, spatial=spatial)).train(self.training)
 
 
@@ -259,6 +283,45 @@ class Silent(nn.Module):
             sizes.append((n + 2 * p - d * (k - 1) - 1) // s + 1)
         zeros = x.new_zeros(*x.shape[:-4], self.out_channels, *sizes)
         return zeros if self.bias is None else zeros + self.bias.view(-1, 1, 1, 1)
+
+
+@torch.no_grad()
+def ordinary(like: Any, weight: Tensor) -> nn.Conv3d:
+    """An ordinary convolution with a given kernel.
+
+    Args:
+        like: what has its geometry, its bias and its ``padding_mode``.
+        weight: the kernel.
+
+    Returns:
+        A ``Conv3d`` with copies, each trainable where that of ``like`` is.
+    """
+    geometry = {name: getattr(like, name) for name in GEOMETRY}
+    plain = nn.Conv3d(
+        like.in_channels, like.out_channels, **geometry, bias=like.bias is not None, device="meta",
+        dtype=weight.dtype,
+    ).to_empty(device=weight.device)  # fmt: skip
+    plain.weight.copy_(weight).requires_grad_(trains(like, "weight"))
+    if plain.bias is not None:
+        plain.bias.copy_(like.bias).requires_grad_(trains(like, "bias"))
+    return plain
+
+
+def has_ordinary_forward(module: object) -> bool:
+    """Whether a module convolves as ``Conv3d`` does, its weights computed or not.
+
+    Args:
+        module: anything.
+
+    Returns:
+        True for ``Conv3d`` and its subclasses with the same forward.
+    """
+    kind: Any = type(module)
+    return (
+        isinstance(module, nn.Conv3d)
+        and kind.forward is nn.Conv3d.forward
+        and kind._conv_forward is nn.Conv3d._conv_forward
+    )
 
 
 def _kernel(paths: Sequence[nn.Conv3d], depth: int) -> Tensor:

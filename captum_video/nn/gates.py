@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from captum_video.nn._forced import forced_gates as forced_gates
+from captum_video.nn._forced import forced_value
+
 LengthScale = float | Mapping[str, float | Sequence[float]]
-_LOCAL = threading.local()
 
 
 class FusionGates(nn.Module):
@@ -189,9 +189,9 @@ class FusionGates(nn.Module):
             ``(N, units, 1, 1, 1, 1)`` in training mode, else ``(1, units, 1, 1, 1, 1)``; without the
             first axis for a single clip. Of the dtype of ``x``.
         """
-        forced = getattr(_LOCAL, "gates", None)
-        if forced is not None and id(self) in forced:
-            values = forced[id(self)]
+        forced = forced_value(self)
+        if forced is not None:
+            values = forced
         elif self.training:
             values = self.relaxed(len(x) if x.dim() == 5 else 1)
         else:
@@ -256,19 +256,27 @@ def gated_modules(model: nn.Module) -> dict[str, GatedModule]:
     }
 
 
-@contextmanager
-def forced_gates(values: Mapping[FusionGates, Tensor]) -> Iterator[None]:
-    """Gives gates other values inside the block, in this thread alone, whatever the modules' mode.
+def separate_gates(model: nn.Module, hint: str) -> dict[str, GatedModule]:
+    """As :func:`gated_modules`, of a network that must have some, each with gates of its own.
 
     Args:
-        values: for each gates module ``(N, units)`` or ``(1, units)``.
+        model: the network.
+        hint: what the error says to one who has none.
+
+    Raises:
+        ValueError: no modules with gates, or two with the same gates.
     """
-    before = getattr(_LOCAL, "gates", None)
-    _LOCAL.gates = {**(before or {}), **{id(gates): value for gates, value in values.items()}}
-    try:
-        yield
-    finally:
-        _LOCAL.gates = before
+    modules = gated_modules(model)
+    if not modules:
+        raise ValueError(
+            f"model must have modules with gates, got {type(model).__name__} without any: {hint}"
+        )
+    first: dict[int, str] = {}
+    for name, module in modules.items():
+        other = first.setdefault(id(module.gates), name)
+        if other != name:
+            raise ValueError(f"layers {other!r} and {name!r} must not have the same gates")
+    return modules
 
 
 def fusion_regularizer(
@@ -299,15 +307,11 @@ def fusion_regularizer(
         A scalar, differentiable in weights and probabilities; float32 or more.
 
     Raises:
-        ValueError: a model without gates, a number of samples below 1, a length scale that is missing,
-            negative or not finite, too few or too many of them, or a probability at 0 or 1.
+        ValueError: a model without gates or with the same for two layers, a number of samples below
+            1, a length scale that is missing, negative or not finite, too few or too many of them, or a
+            probability at 0 or 1.
     """
-    modules = gated_modules(model)
-    if not modules:
-        raise ValueError(
-            f"model must have modules with gates, got {type(model).__name__} without any: "
-            "captum_video.nn.FusionUnit has them"
-        )
+    modules = separate_gates(model, "captum_video.nn.FusionUnit has them")
     if isinstance(samples, bool) or not samples >= 1:
         raise ValueError(f"samples must be at least 1, got {samples!r}")
     terms = []
@@ -320,13 +324,10 @@ def fusion_regularizer(
                 f"the drop probabilities of {name!r} must be between 0 and 1, both excluded, got "
                 f"{torch.sigmoid(logit).tolist()}"
             )
-        squares = torch.stack(
-            [
-                torch.stack([w.to(logit.dtype).square().sum() for w in module.weights_of(u)]).sum()
-                for u in module.gates.units
-            ]
-        )
-        k = logit.new_tensor(_length_scales(length_scale, name, module.gates.units))
+        units = module.gates.units
+        parts = [[w.to(logit.dtype).square().sum() for w in module.weights_of(u)] for u in units]
+        squares = torch.stack([torch.stack(part).sum() for part in parts])
+        k = logit.new_tensor(_length_scales(length_scale, name, units))
         drop, keep = torch.sigmoid(logit), torch.sigmoid(-logit)
         # p log p with log p = -softplus(-logit) is exact where p rounds to 0 or 1
         entropy = drop * F.softplus(-logit) + keep * F.softplus(logit)
@@ -340,10 +341,9 @@ def _length_scales(given: LengthScale, name: str, units: Sequence[str]) -> list[
         raise ValueError(f"length_scale must have a number for {name!r}, got none")
     own = given[name] if isinstance(given, Mapping) else given
     scales = list(own) if isinstance(own, Sequence) else [own] * len(units)
+    expected = f"one number or {len(units)} ({', '.join(units)})"
     if len(scales) != len(units):
-        expected = f"one number or {len(units)} ({', '.join(units)})"
         raise ValueError(f"length_scale of {name!r} must be {expected}, got {len(scales)}")
-    wrong = [scale for scale in scales if not (math.isfinite(scale) and scale >= 0)]
-    if wrong:
+    if wrong := [scale for scale in scales if not (math.isfinite(scale) and scale >= 0)]:
         raise ValueError(f"length_scale must not be negative or infinite, got {wrong[0]}")
     return [float(scale) for scale in scales]

@@ -169,7 +169,8 @@ def fusion_layers(model: nn.Module) -> list[str]:
 
     Returns:
         The dotted names of its convolutions with kernels larger than 1x1, each once, in the order in
-        which ``per_layer`` takes a sequence of kinds; their number is what
+        which the network registers them (not that of the calls), as ``per_layer`` takes a sequence of
+        kinds; their number is what
         :meth:`Strategy.at_depth <captum_video.nn.Strategy.at_depth>` takes.
     """
     return list(spatial_layers(model))

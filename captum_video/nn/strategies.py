@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captum_video.nn.gates import FusionGates, GatedModule, gated_modules
+from captum_video.nn._frozen import thaw
+from captum_video.nn.gates import FusionGates, gated_modules, separate_gates
 
 #: by whether a layer has a spatial and a spatiotemporal path
 KINDS = {(True, False): "s", (False, True): "st", (True, True): "s+st", (False, False): "none"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Strategy(Mapping[str, tuple[bool, ...]]):
     """Which units are kept in each layer: a mapping from layers' names to truth values.
 
+    It equals every mapping with the same truth values; as with dicts, order does not count.
+
     Attributes:
-        kept: by layer, in the model's order, a truth value for each unit.
+        kept: by layer, in the order in which the model registers them, a truth value for each unit.
         units: by layer, the units' names.
         log_probability: the natural logarithm of its probability under the posterior that it is from.
     """
 
     kept: Mapping[str, tuple[bool, ...]]
-    units: Mapping[str, tuple[str, ...]] = field(compare=False)
-    log_probability: float = field(compare=False)
+    units: Mapping[str, tuple[str, ...]]
+    log_probability: float
 
     def __getitem__(self, layer: str) -> tuple[bool, ...]:
         """The truth values of a layer."""
@@ -41,14 +44,21 @@ class Strategy(Mapping[str, tuple[bool, ...]]):
         """The number of layers."""
         return len(self.kept)
 
+    def __eq__(self, other: object) -> bool:
+        return dict(self.kept) == dict(other) if isinstance(other, Mapping) else NotImplemented
+
     def __hash__(self) -> int:
-        return hash(frozenset(self.kept.items()))  # as for dicts, order does not count
+        return hash(frozenset(self.kept.items()))
 
     def __str__(self) -> str:
         return " | ".join(f"{layer} {kind}" for layer, kind in self.kinds().items())
 
     def kinds(self) -> dict[str, str]:
         """What each layer is under the strategy, as ``captum_video.nn.inflate`` takes it.
+
+        Of a network that :func:`captum_video.nn.split_temporal_kernels` gave gates, ``"s"`` means the
+        kernel averaged over its taps in time, which still mixes neighbouring frames. It is not the
+        1x1x1 that ``inflate`` makes of ``"s"``.
 
         Returns:
             By layer ``"s"``, ``"st"``, ``"s+st"`` or ``"none"``.
@@ -64,8 +74,9 @@ class Strategy(Mapping[str, tuple[bool, ...]]):
         """The kinds at the same relative depth of a network with another number of layers.
 
         Paper 3 carries strategies over to other backbones "roughly" (its supplement, section 3); this
-        takes the layer whose middle is nearest. A layer where nothing is kept counts as ``"s"``,
-        since a backbone without dense connections cannot do without a layer.
+        takes the layer whose middle is nearest. Depth is the place in the order in which the network
+        registers its layers, which need not be that of the calls. A layer where nothing is kept counts
+        as ``"s"``, since a backbone without dense connections cannot do without a layer.
 
         Args:
             count: layers of the other network.
@@ -147,6 +158,7 @@ def set_strategy(model: nn.Module, strategy: Mapping[str, tuple[bool, ...]]) -> 
         strategy: truth values by layer.
 
     Raises:
+        TypeError: a strategy that is no mapping.
         ValueError: a model without gates, or a strategy for other layers or units; nothing is
             changed then.
     """
@@ -166,8 +178,14 @@ def check_strategy(
         strategy: truth values by layer.
 
     Raises:
+        TypeError: no mapping.
         ValueError: naming the layer.
     """
+    if not isinstance(strategy, Mapping):
+        raise TypeError(
+            "strategy must be a Strategy or a mapping from layers to truth values, got "
+            f"{type(strategy).__name__}"
+        )
     if set(strategy) != set(gates):
         other = sorted(set(strategy) ^ set(gates))
         raise ValueError(
@@ -189,33 +207,49 @@ def check_strategy(
 def fixed_network(module: nn.Module) -> nn.Module:
     """Replaces modules with gates by ordinary ones, under the strategy that they hold.
 
+    What :func:`captum_video.nn.split_temporal_kernels` froze is trainable again where it was before.
+
     Args:
         module: a network, which is changed.
 
     Returns:
         The network, or what replaces it.
+
+    Raises:
+        ValueError: a module with hooks, which would be lost; nothing is changed then.
     """
-    done: dict[int, nn.Module] = {}
-    if isinstance(module, GatedModule) and module.gates is not None:
-        return module.fixed(module.gates.strategy.tolist())
+    done: dict[nn.Module, nn.Module] = {}
+    for name, gated in gated_modules(module).items():
+        assert gated.gates is not None
+        try:
+            done[gated] = gated.fixed(gated.gates.strategy.tolist())
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from error
+    thaw(module)
     for parent in list(module.modules()):
         for name, child in parent._modules.items():
-            if isinstance(child, GatedModule) and child.gates is not None:
-                if id(child) not in done:
-                    done[id(child)] = child.fixed(child.gates.strategy.tolist())
-                parent._modules[name] = done[id(child)]
-    return module
+            if child in done:
+                parent._modules[name] = done[child]
+    return done.get(module, module)
 
 
 def gates_of(model: nn.Module) -> dict[str, FusionGates]:
-    """The gates by layer."""
-    modules = gated_modules(model)
-    if not modules:
-        raise ValueError(
-            f"model must have modules with gates, got {type(model).__name__} without any: build it "
-            "with captum_video.nn.FusionUnit, or FusionPosterior.fit(model, data) finds gates for the "
-            "temporal kernels of a trained 3D network"
-        )
+    """The gates by layer.
+
+    Args:
+        model: a network with gates.
+
+    Returns:
+        The gates, in the order in which the layers were registered.
+
+    Raises:
+        ValueError: a model without gates, or layers that share them.
+    """
+    modules = separate_gates(
+        model,
+        "build it with captum_video.nn.FusionUnit, or FusionPosterior.fit(model, data) finds gates "
+        "for the temporal kernels of a trained 3D network",
+    )
     return {name: module.gates for name, module in modules.items() if module.gates is not None}
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Module, Parameter
 
+from captum_video.nn._frozen import freeze, trains
+from captum_video.nn._hooks import refuse_additions
 from captum_video.nn.conv3t import FactorizedConv3d
-from captum_video.nn.fusion import ST, S
+from captum_video.nn.fusion import ST, S, has_ordinary_forward, ordinary
 from captum_video.nn.gates import FusionGates, GatedModule, gated_modules
 
 #: what a convolution is made of, beside kernel and bias
@@ -20,7 +21,6 @@ GEOMETRY = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
     "padding_mode", "output_padding", "transposed", "_reversed_padding_repeated_twice",
 )  # fmt: skip
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class SplitConv3d(GatedModule):
@@ -55,6 +55,7 @@ class SplitConv3d(GatedModule):
         weight: the whole kernel, ``(out_channels, in_channels / groups, depth, height, width)``.
         bias: ``(out_channels,)`` or None.
         gates: :class:`FusionGates` for ``("S", "ST")``.
+        trained: whether the layer's kernel, and whether its bias was trainable.
 
     Shape:
         as that of the layer.
@@ -90,6 +91,7 @@ class SplitConv3d(GatedModule):
             )
         for name in GEOMETRY:
             setattr(self, name, getattr(conv, name))
+        self.trained = trains(conv, "weight"), trains(conv, "bias")
         kernel = conv.kernel() if isinstance(conv, FactorizedConv3d) else conv.weight
         self.weight = Parameter(kernel.detach().clone(), requires_grad=False)
         bias = None if conv.bias is None else conv.bias.detach().clone()
@@ -152,21 +154,19 @@ class SplitConv3d(GatedModule):
             kept: whether S, and whether ST is kept.
 
         Returns:
-            A ``Conv3d`` of the same geometry; where nothing is kept, with a kernel of zeros.
+            A ``Conv3d`` of the same geometry; where nothing is kept, with a kernel of zeros. Kernel
+            and bias are trainable where the layer's were.
+
+        Raises:
+            ValueError: hooks, which would be lost.
         """
+        refuse_additions(self, type(self).__name__)
+        refuse_additions(self.gates, "gates")
         s, st = (float(value) for value in kept)
-        arguments: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-        }
-        plain = nn.Conv3d(
-            self.in_channels, self.out_channels, **arguments,
-            bias=self.bias is not None, device="meta", dtype=self.weight.dtype,
-        ).to_empty(device=self.weight.device)  # fmt: skip
-        plain.weight.copy_(st * self.weight + (s - st) * self._mean())
-        if self.bias is not None:
-            assert plain.bias is not None
-            plain.bias.copy_(self.bias)
+        plain = ordinary(self, st * self.weight + (s - st) * self._mean())
+        plain.weight.requires_grad_(self.trained[0])
+        if plain.bias is not None:
+            plain.bias.requires_grad_(self.trained[1])
         return plain.train(self.training)
 
     def extra_repr(self) -> str:
@@ -187,7 +187,8 @@ def split_temporal_kernels(
     :class:`captum_video.nn.FactorizedConv3d` is replaced, one that is used in several places by one
     and the same. Classes with a forward of their own, ``ConvTranspose3d`` and recurrent layers are
     left alone. The copy is in evaluation mode, where its output is that of the model; all but the
-    gates' parameters is frozen. The model stays as it was.
+    gates' parameters is frozen until :meth:`captum_video.FusionPosterior.export`. The model stays as
+    it was.
 
     Args:
         model: the network.
@@ -231,9 +232,9 @@ def split_temporal_kernels(
             )
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
-    copied.requires_grad_(False)
     if id(copied) in split:
         return split[id(copied)]
+    freeze(copied)
     for parent in list(copied.modules()):
         for name, child in parent._modules.items():
             if id(child) in split:
@@ -255,14 +256,9 @@ def can_be_split(module: Module) -> bool:
 
 def _has_ordinary_forward(module: object) -> bool:
     """Whether a module does what its class of convolutions does."""
-    kind: Any = type(module)
     if isinstance(module, FactorizedConv3d):
-        return kind.forward is FactorizedConv3d.forward
-    return (
-        isinstance(module, nn.Conv3d)
-        and kind.forward is nn.Conv3d.forward
-        and kind._conv_forward is nn.Conv3d._conv_forward
-    )
+        return type(module).forward is FactorizedConv3d.forward
+    return has_ordinary_forward(module)
 
 
 def _chosen(model: Module, layers: Iterable[Module] | None) -> list[str]:
@@ -288,12 +284,5 @@ def _chosen(model: Module, layers: Iterable[Module] | None) -> list[str]:
                 f"layer {named[module]!r} must be a Conv3d or captum_video.nn.FactorizedConv3d with "
                 f"more than one tap in time and no forward of its own, got {module!r}"
             )
-        lost = [kind.strip("_") for kind in HOOKS if getattr(module, kind)]
-        lost += ["a forward of its own"] * ("forward" in module.__dict__)
-        if lost:
-            raise ValueError(
-                f"layer {named[module]!r} has {' and '.join(lost).replace('_', ' ')}, which would be "
-                "lost: remove them first (weight_norm and pruning with remove_weight_norm and "
-                "prune.remove)"
-            )
+        refuse_additions(module, f"layer {named[module]!r}")
     return [named[module] for module in wanted]

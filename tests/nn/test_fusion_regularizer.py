@@ -247,6 +247,13 @@ class TestErrors:
         ):
             fusion_regularizer(model, 1)
 
+    def test_gates_of_two_layers(self) -> None:
+        """Their entropy would count twice, though it is drawn once."""
+        model = nn.Sequential(unit("two"), unit("two"))
+        model[1].gates = model[0].gates
+        with pytest.raises(ValueError, match="layers '0' and '1' must not have the same gates"):
+            fusion_regularizer(model, 1)
+
     @pytest.mark.parametrize("samples", [0, -1, 0.5, math.nan, True, False])
     def test_samples(self, samples: int) -> None:
         with pytest.raises(ValueError, match=f"samples must be at least 1, got {samples}"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from captum_video.nn.fusion import GATES, FusionUnit, Silent
+from captum_video.nn.gates import forced_gates
 from tests.nn.test_fusion_unit import KINDS, clip, strategies, unit
 
 
@@ -55,6 +58,121 @@ class TestFixed:
         assert Silent(conv, 3)(x.double()).dtype == torch.float64
 
 
+PARAMETRIZED = [
+    *((part, how) for how in ("spectral", "weight") for part in ("s", "st", "spatial", "both.1")),
+    ("spatial", "bias"),
+    ("st", "prune"),
+]
+
+
+def parametrized(part: str, how: str) -> FusionUnit:
+    """A unit, one of its parts with a weight that is computed."""
+    net = unit("three")
+    module = net.get_submodule(part)
+    if how == "spectral":
+        parametrizations.spectral_norm(module)
+    elif how == "weight":
+        parametrizations.weight_norm(module)
+        with torch.no_grad():
+            module.parametrizations.weight.original0.mul_(1.7)  # type: ignore[union-attr, operator]
+    else:
+        name = "bias" if how == "bias" else "weight"
+        parametrize.register_parametrization(module, name, nn.Tanhshrink())
+    return net
+
+
+class TestComputedWeights:
+    @pytest.mark.parametrize(("part", "how"), PARAMETRIZED)
+    @pytest.mark.parametrize("training", [False, True])
+    def test_parametrizations(self, part: str, how: str, training: bool) -> None:
+        net, x = parametrized(part, how).train(training), clip()
+        assert net.gates is not None
+        before = copy.deepcopy(net.state_dict())
+        plain = unit("three").eval()
+        for kept in strategies(net):
+            net.gates.set_strategy(kept)
+            fixed = net.fixed(kept)
+            assert not any("parametrizations" in name for name in fixed.state_dict())
+            assert fixed.training == training
+            assert all(p.requires_grad for p in fixed.parameters())
+            want = copy.deepcopy(net).eval()(x)
+            torch.testing.assert_close(fixed(x), want, rtol=1e-12, atol=1e-12)
+        assert not torch.allclose(want, plain(x), rtol=1e-3)
+        assert all(
+            torch.equal(v, before[n]) for n, v in net.state_dict().items() if n[:5] != "gates"
+        )
+
+    def test_what_was_frozen_stays_frozen(self) -> None:
+        net = unit("two")
+        net.st.requires_grad_(False)
+        net.spatial.weight.requires_grad_(False)
+        for kept, temporal in (((True, True), True), ((False, True), False), ((True, False), True)):
+            flags = {name: p.requires_grad for name, p in net.fixed(kept).named_parameters()}
+            assert flags == {
+                "temporal.weight": temporal, "spatial.weight": False, "spatial.bias": True,
+            }  # fmt: skip
+        assert [p.requires_grad for p in net.fixed((False, False)).parameters()] == [True]
+
+    @pytest.mark.parametrize("part", ["", "s", "st", "both.0", "spatial", "gates"])
+    def test_hooks_would_be_lost(self, part: str) -> None:
+        net = unit("three")
+        module = net.get_submodule(part)
+        handle = module.register_full_backward_hook(lambda *_: None)
+        text = f"{f'FusionUnit {part}'.strip()} has backward hooks, which would be lost: remove"
+        with pytest.raises(ValueError, match=text):
+            net.fixed((True, True, True))
+        handle.remove()
+        net.fixed((True, True, True))
+        module.forward = lambda x: x
+        with pytest.raises(ValueError, match="has a forward of its own, which would be lost"):
+            net.fixed((True, True, True))
+
+    def test_forward_of_another_class(self) -> None:
+        net = unit("two")
+        net.st = Doubled(4, 4, (3, 1, 1), padding=(1, 0, 0), bias=False, dtype=torch.float64)
+        with pytest.raises(ValueError, match=r"must be Conv3d layers, got Doubled\("):
+            net.fixed((True, True))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("how", ["prune", "weight_norm", "hook", "class", "method"])
+    def test_training_runs_what_paths_do_beside(self, kind: str, how: str) -> None:
+        """The kernel that is added up for each clip would leave it out."""
+        net, x = unit(kind), clip()
+        with torch.no_grad():
+            if how == "prune":
+                prune.random_unstructured(net.st, "weight", 0.5)
+                net.st.weight_orig.add_(1.0)  # type: ignore[operator]
+            elif how == "weight_norm":
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)
+                    torch.nn.utils.weight_norm(net.st)
+                net.st.weight_g.mul_(3.0)  # type: ignore[operator]
+            elif how == "hook":
+                net.st.register_forward_hook(lambda *found: found[2] * 2)
+            elif how == "method":
+                forward = net.st.forward
+                net.st.forward = lambda input: forward(input) * 2  # type: ignore[method-assign]
+            else:
+                net.st = Doubled(
+                    4, 4, (3, 1, 1), padding=(1, 0, 0), bias=False, dtype=torch.float64
+                )
+        assert net.gates is not None
+        values = torch.rand(3, len(net.gates.units), dtype=torch.float64)
+        answers = []
+        for training in (True, False):
+            with forced_gates({net.gates: values}):
+                answers.append(net.train(training)(x))
+            with forced_gates({net.gates: values[:1]}):
+                answers.append(net(x[0]))
+        torch.testing.assert_close(answers[0], answers[2], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(answers[1], answers[3], rtol=1e-12, atol=1e-12)
+
+
+class Doubled(nn.Conv3d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) * 2
+
+
 class TestParameters:
     def test_counts(self) -> None:
         def count(**options: Any) -> int:
@@ -89,6 +207,14 @@ class TestParameters:
         assert net.gates.drop_probability().tolist() == pytest.approx([0.2, 0.4])
         assert {p.dtype for p in net.parameters()} == {torch.float64}
         assert all(p.is_meta for p in FusionUnit(2, 2, gates="three", device="meta").parameters())
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, None])
+    def test_gates_have_float32_or_more(self, dtype: torch.dtype | None) -> None:
+        net = FusionUnit(2, 2, gates="three", dtype=dtype)
+        assert net.gates is not None
+        assert net.st.weight.dtype == (dtype or torch.float32)
+        wanted = torch.float64 if dtype == torch.float64 else torch.float32
+        assert net.gates.drop_logit.dtype == wanted
 
     def test_state_dict_round_trip(self) -> None:
         one, other = unit("three", seed=0).eval(), unit("three", seed=1).eval()
@@ -161,6 +287,11 @@ class TestErrors:
             unit("two")(clip(*shape))
         with pytest.raises(RuntimeError):
             unit("two").eval()(clip(*shape))
+
+    def test_padding(self) -> None:
+        text = r"padding must be one number or two \(height, width\), got 'same'"
+        with pytest.raises(ValueError, match=text):
+            FusionUnit(2, 2, padding="same")  # type: ignore[arg-type]
 
     def test_what_others_refuse(self) -> None:
         with pytest.raises(ValueError, match="in_channels must be divisible by groups"):

@@ -65,6 +65,46 @@ class TestForced:
             assert one(CLIP).sum() == 0
         assert seen == [3]
 
+    @pytest.mark.parametrize("where", ["nowhere", "another thread"])
+    def test_gates_that_nothing_asks_for(self, where: str) -> None:
+        """As of DataParallel's replicas, which would ignore what is forced."""
+        one, two = gates().eval(), gates().eval()
+
+        def run() -> None:
+            two(CLIP)
+            if where == "another thread":
+                thread = threading.Thread(target=one, args=(CLIP,))
+                thread.start()
+                thread.join()
+
+        text = r"ran none of its gates in this thread.*DataParallel.*give model\.module"
+        with pytest.raises(RuntimeError, match=text), forced_gates({one: self.ZEROS}):
+            run()
+        assert one(CLIP).sum() == 3
+
+    def test_one_of_several_gates_is_enough(self) -> None:
+        one, two = gates().eval(), gates().eval()
+        with forced_gates({one: self.ZEROS, two: self.ZEROS}):
+            assert two(CLIP).sum() == 0
+        with forced_gates({}):
+            assert one(CLIP).sum() == 3
+
+    def test_what_nested_blocks_ask_for(self) -> None:
+        one, two = gates().eval(), gates().eval()
+        with forced_gates({one: self.ZEROS}), forced_gates({one: self.ONES}):
+            one(CLIP)  # asked for inside, where it is covered
+        for asked in (one, two):
+            with (
+                pytest.raises(RuntimeError, match="ran none"),
+                forced_gates({one: self.ZEROS}),
+                forced_gates({two: self.ZEROS}),
+            ):
+                asked(CLIP)
+
+    def test_an_exception_comes_through(self) -> None:
+        with pytest.raises(KeyError, match="own"), forced_gates({gates(): self.ZEROS}):
+            raise KeyError("own")
+
     def test_gradients_reach_the_values(self) -> None:
         one = gates(dtype=torch.float32)
         values = torch.rand(4, 3, requires_grad=True)
@@ -109,6 +149,7 @@ class TestState:
             with forced_gates({one: torch.zeros(1, 3)}):
                 twin.set_strategy([True, True, True])
                 assert twin(CLIP).sum() == 3
+                assert one(CLIP).sum() == 0
 
     def test_meta(self) -> None:
         one = FusionGates(UNITS, device="meta", dtype=torch.float64)

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -191,6 +192,15 @@ class TestMapping:
         assert first == turned  # as with dicts
         assert hash(first) == hash(turned)
 
+    def test_equals_other_mappings(self) -> None:
+        one = current_strategy(net())
+        assert one == dict(one)
+        assert dict(one) == one
+        assert one == MappingProxyType(dict(one))
+        assert one != {**one, "0": (True, False)}
+        assert one != {"0": one["0"]}
+        assert one != tuple(one.items())
+
 
 class TestSet:
     def test_round_trip(self) -> None:
@@ -225,6 +235,24 @@ class TestSet:
         with pytest.raises(ValueError, match=text):
             set_strategy(model, kept)
         assert all(all(values) for values in current_strategy(model).values())
+
+    @pytest.mark.parametrize("given", [None, "s", ["s", "st"], [("0", (True, True))]])
+    def test_no_mapping(self, given: Any) -> None:
+        text = f"strategy must be a Strategy or a mapping .* got {type(given).__name__}"
+        with pytest.raises(TypeError, match=text):
+            set_strategy(net(), given)
+
+    def test_gates_of_two_layers(self) -> None:
+        model = nn.Sequential(FusionUnit(1, 1), nn.Sequential(FusionUnit(1, 1)))
+        model[1][0].gates = model[0].gates  # type: ignore[index]
+        text = "layers '0' and '1.0' must not have the same gates"
+        for call in (most_probable_strategy, current_strategy, lambda m: sample_strategies(m, 1)):
+            with pytest.raises(ValueError, match=text):
+                call(model)
+
+    def test_a_module_that_is_used_twice_is_one_layer(self) -> None:
+        one = FusionUnit(1, 1)
+        assert list(current_strategy(nn.Sequential(one, nn.ReLU(), one))) == ["0"]
 
     def test_no_gates(self) -> None:
         model = nn.Sequential(FusionUnit(1, 1, gates=None))
@@ -262,6 +290,15 @@ class TestFixedNetwork:
         assert not gated_modules(model)
         assert model[0][0] is model[0][2] is model[0][3] is model[1][0]  # type: ignore[index]
         torch.testing.assert_close(model(clip()), want, rtol=1e-12, atol=1e-12)
+
+    def test_hooks_would_be_lost(self) -> None:
+        model = net()
+        early, late = model[0], model[2][0]  # type: ignore[index]
+        late.spatial.register_forward_hook(lambda *_: None)
+        text = "layer '2.0': FusionUnit spatial has forward hooks, which would be lost"
+        with pytest.raises(ValueError, match=text):
+            fixed_network(model)
+        assert list(gated_modules(model).values()) == [early, late]  # nothing is changed
 
     def test_the_root_itself(self) -> None:
         one = FusionUnit(2, 2, dtype=torch.float64).eval()
