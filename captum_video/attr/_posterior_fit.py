@@ -116,7 +116,7 @@ def fit_gates(
     samples: float | None = None,
     sweeps: int = 5,
     draws: int = 1,
-    drop_probability: float = 0.1,
+    drop_probability: float = 0.01,
     seed: int = 0,
     show_progress: bool = False,
 ) -> FitHistory:
@@ -146,7 +146,8 @@ def fit_gates(
             as under a likelihood to the power ``samples / clips``.
         sweeps: how often every gate is visited; from the third on, averages are taken.
         draws: of the other gates, for each batch and visit.
-        drop_probability: at the start, for what the first sweep draws.
+        drop_probability: at the start, near the network as it is; with more, the first sweep measures
+            what units are worth to a network that lacks others.
         seed: of all that is drawn, by gates or data; the global random state is left alone.
         show_progress: whether to show a bar.
 

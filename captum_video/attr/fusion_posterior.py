@@ -115,7 +115,7 @@ class FusionPosterior(Attribution):
                 nats; None for the cross-entropy of ``(N, classes)``.
             layers: which layers get gates, as modules or dotted names; None for all that can.
             options: ``learn`` (``("ST",)`` keeps S everywhere), ``price`` (3), ``samples`` (the number
-                of clips), ``sweeps`` (5), ``draws`` (1), ``drop_probability`` (0.1), ``seed`` (0) and
+                of clips), ``sweeps`` (5), ``draws`` (1), ``drop_probability`` (0.01), ``seed`` (0) and
                 ``show_progress``; see :func:`captum_video.attr.fit_gates`.
 
         Returns:

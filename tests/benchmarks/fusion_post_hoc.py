@@ -3,7 +3,7 @@
 ``c3d_small`` answers both about the same clips: which way a digit moves, and which digit it is. Its
 twin ``c3d_small_look`` has learnt the look alone. For each question the gates of all layers are
 fitted from several seeds, each with clips and noise of its own, with the defaults of ``fit_gates``;
-then with other prices and numbers of samples. Beside the probabilities stands what the loss does when
+then with a smaller number of samples. Beside the probabilities stands what the loss does when
 one unit alone is dropped, which needs no fit.
 """
 
@@ -32,7 +32,7 @@ from models.info import BundledModel
 #: model and question
 CASES = (("c3d_small", "motion"), ("c3d_small", "look"), ("c3d_small_look", "look"))
 #: other settings than the defaults: samples, price
-SETTINGS: tuple[tuple[int | None, float], ...] = ((16, 3.0), (None, 1.0))
+SETTINGS: tuple[tuple[int | None, float], ...] = ((16, 3.0),)
 BATCH = 16
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -178,7 +178,7 @@ def main(
                     file.write(json.dumps(row) + "\n")
     own = len(cases) * seeds
     table(rows[:own])
-    print("\nOther numbers of samples N and prices c, one seed:\n")
+    print("\nAnother number of samples N, one seed:\n")
     for start in range(own, len(rows), len(cases)):
         table(rows[start : start + len(cases)])
         print()
