@@ -115,6 +115,29 @@ def check_clips(clips: Sequence[Tensor], time_dim: int | None) -> int:
     return axis
 
 
+def check_target_length(target: object, count: int) -> None:
+    """Refuses targets for another number of examples.
+
+    Without this, one that happens to fit an internal batch would be taken for every such batch.
+
+    Args:
+        target: in any form that Captum takes: one for all (a number, a tuple, a tensor of one
+            element) or one for each example (a list, a tensor).
+        count: the number of examples.
+
+    Raises:
+        ValueError: a list or a one-dimensional tensor of another length.
+    """
+    if isinstance(target, Tensor):
+        given = len(target) if target.dim() == 1 and target.numel() > 1 else count
+    else:
+        given = len(target) if isinstance(target, list) else count
+    if given != count:
+        raise ValueError(
+            f"target must have one entry for each of the {count} examples, got {given}"
+        )
+
+
 def examples(value: object, rows: Tensor, count: int) -> object:
     """The part of an argument that belongs to some examples.
 

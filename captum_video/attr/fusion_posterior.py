@@ -15,7 +15,13 @@ from torch import Tensor
 from torch.nn import Module
 from tqdm import tqdm
 
-from captum_video._core.checks import check_inputs, check_model, chunks, examples
+from captum_video._core.checks import (
+    check_inputs,
+    check_model,
+    check_target_length,
+    chunks,
+    examples,
+)
 from captum_video._core.guards import check_evaluation_mode, untouched
 from captum_video._core.targets import one_tensor, resolve_target, target_score
 from captum_video.attr._fit_batches import Loss, is_right, unpacked
@@ -290,8 +296,8 @@ class FusionPosterior(Attribution):
         held = current_strategy(self.model)
         chosen = [held] if strategies is None else self._checked(strategies)
         variants = Variants(self._gates, chosen)
-        count = len(clips[0])
-        device = clips[0].device
+        count, device = len(clips[0]), clips[0].device
+        check_target_length(target, count)
         with untouched(self.model, device):
             if isinstance(target, str):
                 values = {g: torch.tensor([held[n]]) for n, g in self._gates.items()}

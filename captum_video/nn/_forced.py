@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ class _Forced:
 
 
 @contextmanager
-def forced_gates(values: Mapping[nn.Module, Tensor]) -> Iterator[None]:
+def forced_gates(values: Mapping[Any, Tensor]) -> Iterator[None]:
     """Gives gates other values inside the block, in this thread alone, whatever the modules' mode.
 
     Args:
@@ -46,17 +47,27 @@ def forced_gates(values: Mapping[nn.Module, Tensor]) -> Iterator[None]:
         )
 
 
-def forced_value(gates: nn.Module) -> Tensor | None:
+def forced_value(gates: nn.Module, rows: int) -> Tensor | None:
     """What is forced on gates in this thread.
 
     Args:
         gates: the module.
+        rows: the number of clips that it is asked for.
 
     Returns:
         ``(N, units)`` or ``(1, units)``, or None where nothing is.
+
+    Raises:
+        ValueError: values for another number of clips.
     """
     forced: _Forced | None = getattr(_LOCAL, "forced", None)
     if forced is None or id(gates) not in forced.values:
         return None
     forced.asked.add(id(gates))
-    return forced.values[id(gates)]
+    value = forced.values[id(gates)]
+    if len(value) not in (1, rows):
+        raise ValueError(
+            f"gates were set for {len(value)} clips, and the layer sees {rows}: where a model folds "
+            "views or frames into the batch, give internal_batch_size=1"
+        )
+    return value

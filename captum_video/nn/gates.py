@@ -189,13 +189,10 @@ class FusionGates(nn.Module):
             ``(N, units, 1, 1, 1, 1)`` in training mode, else ``(1, units, 1, 1, 1, 1)``; without the
             first axis for a single clip. Of the dtype of ``x``.
         """
-        forced = forced_value(self)
-        if forced is not None:
-            values = forced
-        elif self.training:
-            values = self.relaxed(len(x) if x.dim() == 5 else 1)
-        else:
-            values = self.strategy.unsqueeze(0)
+        count = x.shape[0] if x.dim() == 5 else 1
+        values = forced_value(self, count)
+        if values is None:
+            values = self.relaxed(count) if self.training else self.strategy.unsqueeze(0)
         values = values.to(x)[..., None, None, None, None]
         return values if x.dim() == 5 else values[0]
 

@@ -182,6 +182,24 @@ class TestAttribute:
         with pytest.raises(error, match=text):
             FusionPosterior(template()).attribute(given, 1)
 
+    def test_views_in_the_batch(self) -> None:
+        class Views(nn.Module):
+            """Scores two views of each clip, folded into the batch."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = template()
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.net(torch.stack([x, x.flip(2)], 1).flatten(0, 1)).view(-1, 2, 4).mean(1)
+
+        net, x = Views().eval(), clip(*SHAPE)
+        one = FusionPosterior(net).attribute(x, 1, internal_batch_size=1)
+        both = [FusionPosterior(net.net).attribute(view, 1) for view in (x, x.flip(2))]
+        assert torch.allclose(one, (both[0] + both[1]) / 2, rtol=0, atol=1e-12)
+        with pytest.raises(ValueError, match=r"for 16 clips, .* sees 32: .*internal_batch_size=1"):
+            FusionPosterior(net).attribute(x, 1)
+
     def test_bad_options(self) -> None:
         posterior, x = FusionPosterior(template()), clip(*SHAPE)
         with pytest.raises(ValueError, match="strategies must be at least one, got none"):
@@ -191,6 +209,9 @@ class TestAttribute:
             posterior.attribute(x, 1, strategies=[wrong])
         with pytest.raises(ValueError, match="internal_batch_size must be a positive integer"):
             posterior.attribute(x, 1, internal_batch_size=0)
+        for short in ([0, 1], torch.tensor([0, 1])):
+            with pytest.raises(ValueError, match="each of the 3 examples, got 2"):
+                posterior.attribute(x, short, internal_batch_size=2)
         with pytest.raises(ValueError, match="target is needed: the model gives 4 outputs"):
             posterior.attribute(x)
         for target in (1, "predicted"):
