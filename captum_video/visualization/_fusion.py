@@ -26,7 +26,8 @@ _STYLES = {
 }
 _NAMED = 24  # layers up to which their names are written
 _SLOPE, _SLANT = 60, 0.145  # degrees; inches that a slanted name needs
-_WIDTH, _PLOT, _HEIGHT, _CELL, _RIGHT = 10.2, 2.6, 2.1, 0.15, 0.62  # inches
+_WIDTH, _PLOT, _HEIGHT, _CELL, _RIGHT = 10.2, 2.6, 2.1, 0.15, 0.3  # inches
+_NOTHING = "if the data said nothing"
 
 
 class _Plan(NamedTuple):
@@ -56,9 +57,14 @@ def fusion_probabilities(
 
     Layers lie along x, in the model's order; the height is the marginal posterior probability
     :math:`1 - p` that a layer keeps a unit, the paper's importance of it (equation S17). A dashed line
-    marks 1/2, where a gate that learnt nothing settles
-    (:func:`captum_video.nn.fusion_regularizer`). Where S+ST has no gate of its own, its probability is
-    the product of those of S and ST and says nothing at 1/4; a note below says so.
+    marks 1/2. Where S+ST has no gate of its own, its probability is the product of those of S and ST;
+    a note below says so.
+
+    What the data did not decide does not lie at 1/2 but where the prior draws it: under
+    :func:`captum_video.nn.fusion_regularizer` at
+    :math:`\operatorname{sigmoid}(-k^2 \|w\|^2 / 2)`, after :meth:`captum_video.FusionPosterior.fit`
+    at the sigmoid of minus the price. A readout whose attribute ``prior`` holds these probabilities
+    has them drawn as short dashes in the units' colours; of several runs, their mean.
 
     Of several runs, such as one model trained from several seeds, the line is their mean, bars reach
     from the lowest to the highest, and faint lines are the single runs. The range is shown, and not an
@@ -80,16 +86,17 @@ def fusion_probabilities(
         The figure, of which pyplot knows nothing, and its axes ``(panels,)``, in reading order.
 
     Raises:
-        ValueError: nothing to show, readouts of one panel with different layers, values that are no
-            probabilities, unknown units, a strategy for other layers, or a width that is too small.
+        ValueError: nothing to show, readouts of one panel with different layers, values or priors that
+            are no probabilities, unknown units, a strategy for other layers, or a width that is too
+            small.
     """
     panels, shown = read_panels(readouts, strategy, units)
     plan = _plan(panels, width)
     figure, axes, strips = _layout(panels, plan, shown, title)
     for number, (one, strip, panel) in enumerate(zip(axes, strips, panels, strict=True)):
-        first, last = number % plan.columns == 0, (number + 1) % plan.columns == 0
+        first = number % plan.columns == 0
         _draw(one, panel, shown, plan.plot)
-        _finish(one, first=first, last=last or panel is panels[-1])
+        _finish(one, first=first)
         one.set_title("\n".join(_head(panel, plan)), fontsize=9.5, color=INK, loc="left", pad=6)
         if panel.kept is not None:
             _draw_strip(strip, panel.kept, plan.plot, first=first)
@@ -147,7 +154,8 @@ def _layout(
     lines = textwrap.wrap(title or "", int(plan.width / 0.085))
     notes = textwrap.wrap(_notes(panels, units), int((plan.width - 0.2) / 0.066))
     strip = 2 * _CELL + 0.09 if any(panel.kept is not None for panel in panels) else 0
-    top, between = 0.12 + 0.2 * len(lines) + 0.26 + head, head + 0.12
+    legend = _legend(panels, plan, units)
+    top, between = 0.12 + 0.2 * (len(lines) + legend[-1][0]) + 0.26 + head, head + 0.12
     step = _HEIGHT + strip + plan.below + between
     rows = math.ceil(len(panels) / plan.columns)
     width, height = plan.width, top + rows * step - between + 0.06 + 0.155 * len(notes)
@@ -167,16 +175,33 @@ def _layout(
     for number, line in enumerate(reversed(notes)):
         down = (0.08 + 0.155 * number) / height
         figure.text(0.1 / width, down, line, fontsize=7.5, color=QUIET)
+    for row, x, handles in legend:
+        figure.legend(
+            handles=handles, fontsize=8.5, frameon=False, labelcolor=INK, ncols=len(handles),
+            bbox_to_anchor=(x / width, 1 - (0.1 + 0.2 * (len(lines) + row)) / height), borderpad=0,
+            loc="upper left", borderaxespad=0, columnspacing=1.5,
+        )  # fmt: skip
+    return figure, axes, strips
+
+
+def _legend(
+    panels: Sequence[Panel], plan: _Plan, units: Sequence[str]
+) -> list[tuple[int, float, list[Line2D]]]:
+    """What the legend has: row, inches from the left, and handles; the prior where there is room."""
     handles = [
         Line2D([], [], color=_STYLES[u][0], marker=_STYLES[u][1], markersize=5, label=u)
         for u in units
     ]
-    figure.legend(
-        handles=handles, fontsize=8.5, frameon=False, labelcolor=INK, ncols=len(units), borderpad=0,
-        loc="upper left", bbox_to_anchor=(plan.left / width, 1 - (0.1 + 0.2 * len(lines)) / height),
-        borderaxespad=0, columnspacing=1.5,
-    )  # fmt: skip
-    return figure, axes, strips
+    # a line of 2 em, 0.8 em to the text and 1.5 em to the next
+    *sizes, last = (size + 4.3 * 8.5 / 72 for size in _inches([*units, _NOTHING], 8.5))
+    left = min(plan.left, plan.width - sum(sizes))
+    if all(np.isnan(panel.prior).all() for panel in panels):
+        return [(0, left, handles)]
+    dash: dict[str, Any] = {"marker": "_", "markersize": 9, "markeredgewidth": 1.3}
+    prior = [Line2D([], [], color=QUIET, linestyle="none", label=_NOTHING, **dash)]
+    beside = left + sum(sizes) + last < plan.width
+    place = (0, left + sum(sizes)) if beside else (1, min(left, plan.width - last))
+    return [(0, left, handles), (*place, prior)]
 
 
 def _head(panel: Panel, plan: _Plan) -> list[str]:
@@ -194,7 +219,7 @@ def _notes(panels: Sequence[Panel], units: Sequence[str]) -> str:
     products = [panel.name for panel in panels if panel.product]
     if products and "S+ST" in units:
         of = "" if len(products) == len(panels) else f" of {', '.join(products)}"
-        notes.append(f"S+ST{of} is S times ST, both kept: it says nothing at 1/4.")
+        notes.append(f"S+ST{of} is S times ST, both kept.")
     return "  ".join(notes)
 
 
@@ -213,12 +238,16 @@ def _draw(axes: Axes, panel: Panel, units: Sequence[str], plot: float) -> None:
                 x, values.min(0), values.max(0), color=colour, alpha=0.55, linewidth=size / 3
             )
         axes.plot(
+            x, panel.prior[:, k], color=colour, marker="_", markersize=1.8 * size, linestyle="none",
+            markeredgewidth=1.3, label=f"_prior of {unit}", zorder=3, clip_on=False,
+        )  # fmt: skip
+        axes.plot(
             x, values.mean(0), color=colour, marker=mark, markersize=size, linewidth=1.3, label=unit,
             zorder=4, clip_on=False, markeredgecolor="white", markeredgewidth=0.4,
         )  # fmt: skip
 
 
-def _finish(axes: Axes, *, first: bool, last: bool) -> None:
+def _finish(axes: Axes, *, first: bool) -> None:
     """Axes from 0 to 1, and what is written about them."""
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "1/4", "1/2", "3/4", "1"])
@@ -229,11 +258,6 @@ def _finish(axes: Axes, *, first: bool, last: bool) -> None:
         axes.set_ylabel("probability of being kept, 1 - p", fontsize=8, color=QUIET)
     else:
         axes.tick_params(labelleft=False)
-    if last:
-        axes.annotate(
-            "says\nnothing", (1, 0.5), (5, 0), xycoords="axes fraction", textcoords="offset points",
-            fontsize=7.5, color=QUIET, va="center",
-        )  # fmt: skip
 
 
 def _draw_strip(axes: Axes, kept: Sequence[tuple[bool, bool]], plot: float, *, first: bool) -> None:

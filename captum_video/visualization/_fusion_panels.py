@@ -23,6 +23,8 @@ class Panel(NamedTuple):
         values: ``(runs, layers, units)``.
         product: whether S+ST is S times ST everywhere.
         kept: for each layer whether S and whether ST is kept; None if that is not known.
+        prior: ``(layers, units)``, where they would lie if the data said nothing, the mean over the
+            runs that know; NaN where none does.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Panel(NamedTuple):
     values: np.ndarray
     product: bool
     kept: list[tuple[bool, bool]] | None
+    prior: np.ndarray
 
 
 def read_panels(
@@ -52,7 +55,14 @@ def read_panels(
     units = _units(groups, units)
     kept = _strategies(strategy, groups)
     panels = [
-        Panel(str(name), tuple(runs[0]), _values(runs, name, units), _product(runs), kept.get(name))
+        Panel(
+            str(name),
+            tuple(runs[0]),
+            _values(runs, name, units),
+            _product(runs),
+            kept.get(name),
+            _prior(runs, name, units),
+        )
         for name, runs in groups.items()
     ]
     return panels, units
@@ -147,6 +157,30 @@ def _values(runs: Sequence[Any], name: Any, units: Sequence[str]) -> np.ndarray:
                     )
                 values[number, depth, column] = value
     return values
+
+
+def _prior(runs: Sequence[Any], name: Any, units: Sequence[str]) -> np.ndarray:
+    """``(layers, units)``, the mean over the runs that know it, checked."""
+    columns = [UNITS.index(unit) for unit in units]
+    known = []
+    for run in runs:
+        given = getattr(run, "prior", None)
+        if given is None:
+            continue
+        values = np.asarray(given, dtype=float)
+        within = np.isnan(values) | ((values >= 0) & (values <= 1))
+        if values.shape != (len(run), len(UNITS)) or not within.all():
+            where = f"readouts[{name!r}]" if name else "readouts"
+            raise ValueError(
+                f"the prior of {where} must be probabilities from 0 to 1, or NaN, of shape "
+                f"{(len(run), len(UNITS))}, got shape {values.shape}: {values.tolist()}"
+            )
+        known.append(values[:, columns])
+    if not known:
+        return np.full((len(runs[0]), len(units)), math.nan)
+    found = ~np.isnan(known)
+    total, count = np.where(found, known, 0).sum(0), found.sum(0)
+    return np.divide(total, count, out=np.full(total.shape, math.nan), where=count > 0)
 
 
 def _product(runs: Sequence[Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,18 @@ from matplotlib.figure import Figure
 from captum_video import FusionPosterior
 from captum_video.nn import FusionUnit
 from captum_video.visualization import fusion_probabilities
-from tests.visualization.readouts import assert_legible
 
 ONE = {"a": {"S": 0.9, "ST": 0.2, "S+ST": 0.4}, "b": {"S": 0.3, "ST": 1.0, "S+ST": 0.0}}
 TWO = {"a": {"S": 0.5, "ST": 0.4, "S+ST": 0.6}, "b": {"S": 0.7, "ST": 0.0, "S+ST": 0.3}}
 THREE = {"a": {"S": 0.1, "ST": 0.3, "S+ST": 0.8}, "b": {"S": 0.8, "ST": 0.2, "S+ST": 0.9}}
+
+
+class Readout(dict[str, dict[str, float]]):
+    """A readout that knows where its units would lie if the data said nothing."""
+
+    def __init__(self, rows: dict[str, dict[str, float]], prior: Any) -> None:
+        super().__init__(rows)
+        self.prior = prior
 
 
 def drawn(layers: list[str], seed: int = 0, own: bool = False) -> dict[str, dict[str, float]]:
@@ -97,19 +103,14 @@ def test_colours_and_marks_differ_and_the_legend_has_them() -> None:
     assert shown == styles
 
 
-def test_one_half_is_marked_beside_the_axes() -> None:
+def test_one_half_is_marked_without_words() -> None:
+    """It is not where a unit lies that the data did not decide."""
     figure, axes = fusion_probabilities({"one": ONE, "two": TWO})
     for one in axes:
         (half,) = [line for line in one.lines if list(line.get_ydata()) == [0.5, 0.5]]
         assert half.get_linestyle() == "--"
-    assert not axes[0].texts
-    (text,) = axes[1].texts
-    assert text.get_text() == "says\nnothing"
-    figure.canvas.draw()
-    box, plot = text.get_window_extent(), axes[1].get_window_extent()
-    assert box.x0 > plot.x1
-    middle = axes[1].transData.transform((1, 0.5))[1]
-    assert (box.y0 + box.y1) / 2 == pytest.approx(middle, abs=1)
+        assert not one.texts
+    assert words(figure) == ""
 
 
 def test_runs_show_mean_range_and_each() -> None:
@@ -173,9 +174,57 @@ def test_chosen_units() -> None:
     assert list(means(fusion_probabilities(two)[1][0])) == ["S", "ST"]
 
 
+def dashes(axes: Axes) -> dict[str, Any]:
+    """What is drawn where the data said nothing, by unit."""
+    lines = {str(line.get_label()): line for line in axes.lines}
+    start = "_prior of "
+    return {name.removeprefix(start): line for name, line in lines.items() if start in name}
+
+
+def test_prior_is_dashes_in_the_units_colours() -> None:
+    nan = float("nan")
+    prior = torch.tensor([[0.1, 0.2, 0.3], [0.4, nan, 0.6]], dtype=torch.float64)
+    figure, axes = fusion_probabilities(Readout(ONE, prior))
+    shown, lines = dashes(axes[0]), means(axes[0])
+    assert list(shown) == ["S", "ST", "S+ST"]
+    assert shown["S"].get_ydata().tolist() == [0.1, 0.4]
+    assert shown["ST"].get_ydata() == pytest.approx([0.2, nan], nan_ok=True)
+    assert shown["S+ST"].get_ydata().tolist() == [0.3, 0.6]
+    for unit, dash in shown.items():
+        assert dash.get_color() == lines[unit].get_color()
+        assert (dash.get_marker(), dash.get_linestyle()) == ("_", "None")
+        assert list(dash.get_xdata()) == list(lines[unit].get_xdata())
+    entries = [text.get_text() for one in figure.legends for text in one.get_texts()]
+    assert entries == ["S", "ST", "S+ST", "if the data said nothing"]
+    assert figure.legends[1].get_lines()[0].get_marker() == "_"
+
+
+@pytest.mark.parametrize("prior", [None, torch.full((2, 3), float("nan"))])
+def test_no_prior_no_dashes(prior: Any) -> None:
+    figure, axes = fusion_probabilities({"x": Readout(ONE, prior), "y": ONE})
+    for one in axes:
+        assert all(np.isnan(dash.get_ydata()).all() for dash in dashes(one).values())
+    assert [len(legend.get_texts()) for legend in figure.legends] == [3]
+
+
+def test_prior_of_runs_is_the_mean_of_those_that_know_it() -> None:
+    nan = float("nan")
+    runs = [
+        Readout(ONE, [[0.1, 0.5, nan], [0.2, nan, nan]]),
+        TWO,
+        Readout(TWO, np.array([[0.3, nan, nan], [0.4, 0.9, nan]])),
+    ]
+    figure, axes = fusion_probabilities({"runs": runs, "other": THREE}, units=("ST", "S"))
+    shown = dashes(axes[0])
+    assert shown["S"].get_ydata() == pytest.approx([0.2, 0.3])
+    assert shown["ST"].get_ydata().tolist() == [0.5, 0.9]
+    assert np.isnan(dashes(axes[1])["S"].get_ydata()).all()
+    assert len(figure.legends) == 2
+
+
 def test_a_product_is_said_to_be_one() -> None:
     own, product = drawn(list("ab"), own=True), drawn(list("ab"))
-    note = "S+ST is S times ST, both kept: it says nothing at 1/4."
+    note = "S+ST is S times ST, both kept."
     assert words(fusion_probabilities(product)[0]) == note
     assert words(fusion_probabilities(own)[0]) == ""
     assert words(fusion_probabilities(product, units=("S", "ST"))[0]) == ""
@@ -233,150 +282,3 @@ def test_of_a_network() -> None:
     assert lines["S+ST"].get_ydata() == pytest.approx([0.24, 0.075])
     assert cells(strip_of(figure)) == [[True, False], [False, True]]
     assert "S+ST is S times ST" in words(figure)
-
-
-def test_many_layers_are_numbered() -> None:
-    names = [f"denseblock{1 + k // 16}.denselayer{k % 16 + 1}.fusion" for k in range(58)]
-    readout = drawn(names, own=True)
-    _, axes = fusion_probabilities(readout)
-    ticks = [int(t.get_text()) for t in axes[0].get_xticklabels()]
-    assert ticks == [1, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55]
-    assert axes[0].get_xlabel() == "layer, from the input"
-    assert len(means(axes[0])["S"].get_xdata()) == 58
-    _, axes = fusion_probabilities(drawn(names[:24]))
-    assert [t.get_text() for t in axes[0].get_xticklabels()] == names[:24]
-    for readout, width in (drawn(names[:25]), None), (drawn(names[:24]), 4.5):
-        _, axes = fusion_probabilities(readout, width=width)
-        assert axes[0].get_xlabel() == "layer, from the input"
-
-
-def test_panels_go_below_each_other_where_room_ends() -> None:
-    panels = dict.fromkeys("abcd", ONE)
-    _, axes = fusion_probabilities(panels)
-    places = [(round(one.get_position().x0, 6), round(one.get_position().y0, 6)) for one in axes]
-    assert len({x for x, _ in places}) == 2
-    assert places[0][1] == places[1][1] > places[2][1] == places[3][1]
-    figure, axes = fusion_probabilities(panels, width=3.5)
-    assert figure.get_size_inches()[0] == pytest.approx(3.5)
-    assert len({round(one.get_position().y0, 6) for one in axes}) == 4
-    figure, axes = fusion_probabilities(panels, width=16)
-    assert figure.get_size_inches()[0] == pytest.approx(16)
-    assert len({round(one.get_position().y0, 6) for one in axes}) == 1
-    _, axes = fusion_probabilities(dict.fromkeys("abc", ONE), width=7.5)
-    assert [len(one.texts) for one in axes] == [0, 1, 1]
-    assert [bool(one.get_ylabel()) for one in axes] == [True, False, True]
-
-
-TITLE = "What each layer keeps, of a network that was trained from several seeds on one task"
-SIX = [f"unit{k}" for k in range(1, 7)]
-DOTTED = [f"features.stage{k}.unit.conv" for k in range(1, 11)]
-LONG = [f"backbone.features.denseblock{k}.denselayer{k}.fusion.unit" for k in range(5)]
-MANY = [f"layer{k}" for k in range(58)]
-
-
-@pytest.mark.parametrize("width", [None, 4.0, 14.0])
-@pytest.mark.parametrize(
-    ("layers", "slanted"),
-    [(["conv"], False), (SIX, False), (DOTTED, True), (LONG, True), (MANY, False)],
-)
-def test_can_be_read(layers: list[str], slanted: bool, width: float | None) -> None:
-    runs = [drawn(layers, seed) for seed in range(2)]
-    kinds = dict.fromkeys(layers, "s+st")
-    panels = {
-        "look": runs,
-        "motion of a digit that turns or grows while it moves": runs,
-        "both": runs[0],
-    }
-    for shown, strategy in ((runs[0], None), (panels, kinds)):
-        figure, axes = fusion_probabilities(shown, strategy=strategy, title=TITLE, width=width)
-        assert_legible(figure, slanted=slanted)
-        legend = figure.legends[0].get_window_extent()
-        for one in axes:
-            assert not legend.overlaps(one.get_window_extent())
-
-
-def test_slanted_names_stay_below_their_panel() -> None:
-    figure, axes = fusion_probabilities({"a": drawn(LONG), "b": drawn(LONG)}, width=14)
-    figure.canvas.draw()
-    first = axes[1].get_xticklabels()[0]
-    assert first.get_rotation() == 60
-    assert first.get_window_extent().x0 > axes[0].get_window_extent().x1
-
-
-def test_letters_only_where_they_fit() -> None:
-    kinds = dict.fromkeys(MANY, "st")
-    figure, _ = fusion_probabilities(drawn(MANY), strategy=kinds)
-    assert letters(strip_of(figure)) == [(1, k, "ST") for k in range(1, 59)]
-    figure, _ = fusion_probabilities(drawn(MANY), strategy=kinds, width=5)
-    assert letters(strip_of(figure)) == []
-    assert cells(strip_of(figure)) == [[False] * 58, [True] * 58]
-
-
-def test_title_and_long_names() -> None:
-    figure, axes = fusion_probabilities(drawn(LONG), title=TITLE)
-    lines = [text.get_text() for text in figure.texts]
-    assert " ".join(lines).startswith(TITLE)
-    ticks = [tick.get_text() for tick in axes[0].get_xticklabels()]
-    assert ticks[2] == "backbone.fea…denselayer2.fusion.unit"
-    assert max(map(len, ticks)) == 36
-
-
-def test_same_bytes_and_unknown_to_pyplot() -> None:
-    pictures = []
-    for _ in range(2):
-        figure, _ = fusion_probabilities([ONE, TWO], strategy={"a": "s", "b": "st"})
-        file = io.BytesIO()
-        figure.savefig(file, format="png")
-        pictures.append(file.getvalue())
-    assert pictures[0] == pictures[1]
-    assert figure.canvas.manager is None
-
-
-def changed(value: Any) -> dict[str, Any]:
-    return {"a": {"S": 0.5, "ST": value}}
-
-
-TURNED = {"b": ONE["b"], "a": ONE["a"]}
-OTHER = {"a": ONE["a"], "c": ONE["b"]}
-
-
-@pytest.mark.parametrize(
-    ("readouts", "options", "text"),
-    [
-        ({}, {}, "readouts must hold at least one readout, got none"),
-        ([], {}, "readouts must be a mapping from layers .* or a sequence of them, got nothing"),
-        (3.0, {}, "readouts must be a mapping from layers .* got float"),
-        ({"look": {}}, {}, r"readouts\['look'\] must be a mapping from layers .* got nothing"),
-        ({"look": []}, {}, r"readouts\['look'\] must be a mapping from layers .* got nothing"),
-        ({"look": 0.5}, {}, r"readouts\['look'\] must be a mapping from layers .* got float"),
-        ([ONE, 0.5], {}, r"readouts\[1\] must be a mapping .* got float"),
-        ({"x": [ONE, {"a": 1}]}, {}, r"readouts\['x'\]\[1\] must be a mapping .* got dict"),
-        ([ONE, ONE, OTHER], {}, r"\[0\] and \[2\] differ: only the first has 'b', only the second"),
-        (
-            {"x": [ONE, OTHER]},
-            {},
-            r"readouts\['x'\] must be runs of one model, with the same layers",
-        ),
-        ([ONE, TURNED], {}, "differ: orders a, b and b, a"),
-        (changed(1.01), {}, "readouts must hold probabilities from 0 to 1, got 1.01 for ST of 'a'"),
-        (changed(-0.1), {}, "got -0.1 for ST of 'a'"),
-        (changed(float("nan")), {}, "got nan for ST of 'a'"),
-        ({"x": changed("much")}, {}, r"readouts\['x'\] must hold probabilities .* got 'much'"),
-        (ONE, {"units": ("T",)}, "units must be of S, ST, S\\+ST, got 'T'"),
-        (changed(0.5), {"units": ("S+ST",)}, "layer 'a' has no unit 'S\\+ST', only S, ST"),
-        ({"a": {"T": 0.5}}, {}, r"units must be .* different units, got \[\]"),
-        (ONE, {"units": ()}, r"units must be a sequence of different units, got \(\)"),
-        (ONE, {"units": "ST"}, "units must be a sequence of different units, got 'ST'"),
-        (ONE, {"units": ("S", "S")}, "units must be a sequence of different units"),
-        (ONE, {"strategy": {"a": "s"}}, "for the 2 layers that are shown; missing or unknown: b"),
-        (ONE, {"strategy": {"a": "s", "b": "s", "c": "s"}}, "missing or unknown: c"),
-        (ONE, {"strategy": {"a": "s", "b": "t"}}, "strategy must be of .*'none'.* got 't' for 'b'"),
-        (ONE, {"strategy": ("s", "st")}, "strategy must be a Strategy or a mapping .* got tuple"),
-        (ONE, {"strategy": {"x": {"a": "s"}}}, r"strategy is for a panel 'x'; there are \[''\]"),
-        ({"x": ONE}, {"strategy": {"x": 1}}, "strategy must map layers to kinds, got int"),
-        (ONE, {"width": 2.0}, r"width must be at least 2\.8 inches for this figure, got 2\.0"),
-    ],
-)
-def test_refuses(readouts: Any, options: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        fusion_probabilities(readouts, **options)
