@@ -333,10 +333,6 @@ class TestErrors:
         with pytest.raises(ValueError, match="temperature must be positive"):
             gates(temperature=value)
 
-    def test_units(self) -> None:
-        with pytest.raises(ValueError, match="units must name at least one unit, got none"):
-            FusionGates([])
-
     @pytest.mark.parametrize("value", [[], [True], [True] * 4, [[True] * 3], True])
     def test_length_of_a_strategy(self, value: Any) -> None:
         one = gates()

@@ -157,6 +157,10 @@ class TestState:
         assert one.strategy.is_meta
         assert one.drop_logit.dtype == torch.float64
 
+    def test_no_units(self) -> None:
+        with pytest.raises(ValueError, match="units must name at least one unit, got none"):
+            FusionGates([])
+
 
 class TestCompilers:
     def test_compile(self) -> None:
