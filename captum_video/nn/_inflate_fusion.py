@@ -193,9 +193,8 @@ def fuse_conv(layer: nn.Conv2d, options: Options) -> nn.Module:
     transfer(layer, unit.spatial, 1, options)
     if unit.gates is not None:  # on the meta device their values are lost
         given = {key: value for key, value in options.gate_options.items() if key != "gates"}
-        unit.gates = FusionGates(
-            unit.gates.units, device=weight.device, dtype=weight.dtype, **given
-        )
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        unit.gates = FusionGates(unit.gates.units, device=weight.device, dtype=wide, **given)
         unit.gates.drop_logit.requires_grad_(weight.requires_grad)
     units = KEPT[kind] if unit.gates is None else unit.gates.units
     for name in units:
