@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captum_video._core.checks import check_choice
 from captum_video.nn._frozen import trains
-from captum_video.nn._hooks import additions, refuse_additions
+from captum_video.nn._hooks import refuse_additions
 from captum_video.nn.gates import FusionGates, GatedModule
 
 GateKind = Literal["two", "three"]
@@ -42,10 +42,6 @@ class FusionUnit(GatedModule):
     ST is kept does not show that time is used, and that S is dropped does not show that it is not;
     what a closed ST gate shows is that the frames are looked at one by one. The regulariser, which
     makes a path cost what its weights are worth, is what decides between S and ST where both will do.
-
-    In training mode the paths' kernels are added up for each clip before they meet the input, as all is
-    linear there: the modules ``s``, ``st`` and ``both`` are called then only if one of them has hooks
-    or a forward that is not Conv3d's.
 
     Args:
         in_channels: channels of the input.
@@ -144,9 +140,6 @@ class FusionUnit(GatedModule):
         Returns:
             ``(N, out_channels, T', H', W')`` or ``(out_channels, T', H', W')``.
         """
-        if self.gates is not None and self.training and self._paths_are_plain():
-            mixed = self._mixed(x if x.dim() == 5 else x.unsqueeze(0), self.gates(x))
-            return self.spatial(mixed if x.dim() == 5 else mixed.squeeze(0))
         s, st = self.s(x), self.st(x)
         if self.gates is None:
             return self.spatial(s + st)
@@ -155,41 +148,6 @@ class FusionUnit(GatedModule):
         if self.both is not None:
             mixed = mixed + (self.both[0](x) + self.both[1](x)) * gates[2]
         return self.spatial(mixed)
-
-    def _paths_are_plain(self) -> bool:
-        """Whether the paths are their kernels and nothing else, so that they need not be called."""
-        paths = (self.s, self.st, *(self.both or ()))
-        return all(has_ordinary_forward(path) and not additions(path) for path in paths)
-
-    def _mixed(self, x: Tensor, gates: Tensor) -> Tensor:
-        """The weighted sum of the paths in training mode.
-
-        It is linear, so each clip gets one temporal kernel of its own, which costs less than a
-        convolution for each path and keeps none of their outputs for the backward pass.
-        """
-        assert self.gates is not None
-        if x.dim() != 5 or x.shape[1] != self.s.in_channels:
-            raise ValueError(
-                f"x must be clips (N, {self.s.in_channels}, T, H, W) or a single one without N, got "
-                f"shape {tuple(x.shape)}"
-            )
-        count, channels, frames, height, width = x.shape
-        depth, groups, step = self.st.kernel_size[0], self.s.groups, self.s.stride[0]
-        bank = torch.stack([_kernel(self.paths_of(unit), depth) for unit in self.gates.units])
-        kernels = gates.reshape(-1, len(bank)).expand(count, -1) @ bank.flatten(1)
-        kernels = kernels.view(count * groups, -1, channels // groups, depth)
-        mode = "constant" if self.st.padding_mode == "zeros" else self.st.padding_mode
-        long = F.pad(x, (0, 0, 0, 0, depth // 2, depth // 2), mode)
-        long = long.reshape(count * groups, channels // groups, -1, height * width)
-        frames = (frames - 1) // step + 1
-        taps = [
-            (kernels[..., tap], long[:, :, tap : tap + step * (frames - 1) + 1 : step].flatten(2))
-            for tap in range(depth)
-        ]
-        mixed = torch.bmm(*taps[0])
-        for kernel, part in taps[1:]:
-            mixed = torch.baddbmm(mixed, kernel, part)
-        return mixed.view(count, self.s.out_channels, frames, height, width)
 
     def paths_of(self, unit: str) -> tuple[nn.Conv3d, ...]:
         """The convolutions that a unit has for itself.

@@ -29,8 +29,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "two gates": {"conv": "fusion", "gates": "two"},
     "three gates": {"conv": "fusion", "gates": "three"},
 }
-#: network, batch, frames, height and width
-CASES = {"fusion_net_small": (16, 8, 32), "fusion_net": (2, 4, 32)}
+#: by network, what a batch of clips is like: the small one's as in training
+CASES = {"fusion_net_small": (32, 1, 9, 24), "fusion_net": (4, 3, 8, 56)}
 
 
 def seconds(run: Callable[[], object]) -> Seconds:
@@ -97,14 +97,14 @@ def parts(net: nn.Module, batch: int) -> dict[str, Callable[[], object]]:
 
 def cost(name: str, count: int) -> None:
     """Prints the cost of a step of training."""
-    batch, frames, size = CASES[name]
+    batch, channels, frames, size = CASES[name]
     torch.manual_seed(0)
     nets = {kind: models.build(name, **options) for kind, options in KINDS.items()}
-    clip = torch.rand(batch, 3, frames, size, size)
+    clip = torch.rand(batch, channels, frames, size, size)
     truth = torch.arange(batch) % nets["S+ST"](clip[:1]).shape[1]
     runs = {kind: training(net, clip, truth) for kind, net in nets.items()}
     extra = parts(nets["two gates"], batch)
-    shape = f"{batch}x3x{frames}x{size}x{size}"
+    shape = f"{batch}x{channels}x{frames}x{size}x{size}"
     print(f"\n{name}, {shape}, {torch.get_num_threads()} threads, {count} rounds\n")
     table(rounds({**runs, **extra}, count), "S+ST")
 
