@@ -284,7 +284,7 @@ class TestErrors:
     def test_shape(self, shape: tuple[int, ...]) -> None:
         # torch's own words, which name the kernel and the input
         for net in (unit("two"), unit("two").eval()):
-            with pytest.raises(RuntimeError, match="Given groups=1|Expected 4D"):
+            with pytest.raises(RuntimeError, match=r"Given groups=1|Expected 4D"):
                 net(clip(*shape))
 
     def test_padding(self) -> None:
