@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Writes a table as comma-separated values, whole or not at all.
+
+    Args:
+        path: the file; one that is there is replaced.
+        rows: at least one; all with the columns of the first.
+    """
+    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextmanager

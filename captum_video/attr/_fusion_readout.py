@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from captum_video._core.files import written_whole
+from captum_video._core.files import write_rows
 from captum_video.nn.fusion import BOTH, ST, S
 from captum_video.nn.gates import FusionGates
 
@@ -94,8 +93,4 @@ class FusionReadout(Mapping[str, Mapping[str, float]]):
         Args:
             path: the file; one that is there is replaced.
         """
-        rows = self.rows()
-        with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(path, self.rows())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from captum_video._core.files import written_whole
+from captum_video._core.files import write_rows
 from captum_video.nn.motion import AffineMotion
 
 Units = Literal["feature", "input", "paper"]
@@ -138,8 +137,4 @@ class TemporalReadout(Mapping[str, LayerReadout]):
         Args:
             path: the file; one that is there is replaced.
         """
-        rows = self.rows()
-        with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(path, self.rows())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -68,3 +69,33 @@ class SeededClips(Dataset[Sample]):
         """The clip's source of randomness."""
         self._check(index)
         return np.random.default_rng(np.random.SeedSequence([self.seed, index]))
+
+
+class LookAndMotionClips(SeededClips[Sample]):
+    """Clips with a motion and a look, drawn independently and before everything else.
+
+    Attributes:
+        groups: for each question, ``"motion"`` and ``"look"``, its indices into the classes.
+    """
+
+    groups: Mapping[str, range]
+
+    def labels(self, index: int) -> tuple[int, int]:
+        """The motion and the look of a clip, without drawing it.
+
+        Args:
+            index: as for the clip.
+
+        Returns:
+            The indices of motion and look.
+
+        Raises:
+            IndexError: the index is negative or not below the length.
+        """
+        return self._begin(index)[1:]
+
+    def _begin(self, index: int) -> tuple[np.random.Generator, int, int]:
+        """The clip's source of randomness, and the labels, which are the first it gives."""
+        rng = self._generator(index)
+        motions, looks = len(self.groups["motion"]), len(self.groups["look"])
+        return rng, int(rng.integers(motions)), int(rng.integers(looks))

@@ -20,7 +20,7 @@ from torch import Tensor
 from models.data import _motion
 from models.data._motion import Pose, warp
 from models.data._paint import background
-from models.data._seeded import SeededClips
+from models.data._seeded import LookAndMotionClips
 from models.data._sprites import CELLS, KINDS, digit_bank, distractor_bank
 
 FRAMES = 9
@@ -59,7 +59,7 @@ class LookOrMotionSample(NamedTuple):
     mask: Tensor
 
 
-class LookOrMotion(SeededClips[LookOrMotionSample]):
+class LookOrMotion(LookAndMotionClips[LookOrMotionSample]):
     """Procedural clips, ``(1, 9, 24, 24)``; sample ``i`` is a pure function of ``(seed, i)``.
 
     The two splits draw on disjoint sets of digit images.
@@ -108,25 +108,6 @@ class LookOrMotion(SeededClips[LookOrMotionSample]):
         rng, motion, look = self._begin(index)
         sample = _draw(rng, motion, look, self.split)
         return _halved(sample) if self.halved else sample
-
-    def labels(self, index: int) -> tuple[int, int]:
-        """The motion and the look of a clip, without drawing it.
-
-        Args:
-            index: as for the clip.
-
-        Returns:
-            The indices of motion and look.
-
-        Raises:
-            IndexError: the index is negative or not below the length.
-        """
-        return self._begin(index)[1:]
-
-    def _begin(self, index: int) -> tuple[np.random.Generator, int, int]:
-        """The clip's source of randomness, and the labels, which are the first it gives."""
-        rng = self._generator(index)
-        return rng, int(rng.integers(len(MOTIONS))), int(rng.integers(len(LOOKS)))
 
 
 def _draw(rng: np.random.Generator, motion: int, look: int, split: str) -> LookOrMotionSample:

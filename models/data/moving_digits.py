@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.data._motion import MOTIONS, Pose, move, warp
 from models.data._paint import background, colour
-from models.data._seeded import SeededClips
+from models.data._seeded import LookAndMotionClips
 from models.data._sprites import CELLS, KINDS, ROUND, digit_bank, distractor_bank
 
 FRAMES = 16
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
     distractor_mask: Tensor
 
 
-class MovingDigits(SeededClips[Sample]):
+class MovingDigits(LookAndMotionClips[Sample]):
     """Procedural clips, ``(3, 16, 64, 64)``; sample ``i`` is a pure function of ``(seed, i)``.
 
     The two splits draw on disjoint sets of digit images.
@@ -90,25 +90,6 @@ class MovingDigits(SeededClips[Sample]):
         """
         rng, motion, look = self._begin(index)
         return _draw(rng, motion, look, self.split)
-
-    def labels(self, index: int) -> tuple[int, int]:
-        """The motion and the look of a clip, without drawing it.
-
-        Args:
-            index: as for the clip.
-
-        Returns:
-            The indices of motion and look.
-
-        Raises:
-            IndexError: the index is negative or not below the length.
-        """
-        return self._begin(index)[1:]
-
-    def _begin(self, index: int) -> tuple[np.random.Generator, int, int]:
-        """The clip's source of randomness, and the labels, which are the first it gives."""
-        rng = self._generator(index)
-        return rng, int(rng.integers(len(MOTIONS))), int(rng.integers(len(LOOKS)))
 
 
 def _draw(rng: np.random.Generator, motion: int, look: int, split: str) -> Sample:
