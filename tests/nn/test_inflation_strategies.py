@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_video.nn import FusionUnit, Strategy, fusion_layers, gated_modules, inflate
+from captum_video.nn.gates import FusionGates
 from captum_video.nn.strategies import (
     current_strategy,
     fixed_network,
@@ -222,7 +223,10 @@ def test_flags_and_kinds_are_kept(kind: Any) -> None:
     net.stem.requires_grad_(False)
     net.depthwise.eval()
     video: Any = inflate(net, kind)
-    assert {p.dtype for p in video.parameters()} == {torch.bfloat16}
+    gates = {id(one.drop_logit) for one in video.modules() if isinstance(one, FusionGates)}
+    assert {p.dtype for p in video.parameters() if id(p) not in gates} == {torch.bfloat16}
+    assert {p.dtype for p in video.parameters() if id(p) in gates} <= {torch.float32}
+    assert bool(gates) == (kind == "fusion")
     frozen = {name for name, p in video.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, _ in video.named_parameters() if name.startswith("stem.")}
     assert {m.training for m in video.stem.modules()} == {True}
