@@ -21,8 +21,8 @@ class FusionReadout(Mapping[str, Mapping[str, float]]):
 
     Args:
         gates: by layer, in the model's order.
-        prior: the probability with which a unit would be kept if the data said nothing; None where
-            it is not known.
+        prior: by layer, the probability with which each of its units would be kept if the data said
+            nothing, NaN for one that was not learnt; None where that is not known.
 
     Attributes:
         layers: the layers' names.
@@ -34,25 +34,16 @@ class FusionReadout(Mapping[str, Mapping[str, float]]):
         prior: like ``probability``, if the data said nothing; None where that is not known.
     """
 
-    def __init__(self, gates: Mapping[str, FusionGates], prior: float | None = None) -> None:
+    def __init__(
+        self, gates: Mapping[str, FusionGates], prior: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.layers, self.units = tuple(gates), UNITS
-        rows, times = [], []
-        for one in gates.values():
-            keep = one.keep_probability().detach().double().cpu()
-            s, st = keep[one.units.index(S)], keep[one.units.index(ST)]
-            if BOTH in one.units:
-                both = keep[one.units.index(BOTH)]
-                times.append(1 - (1 - st) * (1 - both))
-            else:
-                both = s * st
-                times.append(st)
-            rows.append(torch.stack([s, st, both]))
-        self.probability: Tensor = torch.stack(rows)
-        self.time: Tensor = torch.stack(times)
-        self.prior: Tensor | None = None
-        if prior is not None:
-            boths = [prior if BOTH in one.units else prior**2 for one in gates.values()]
-            self.prior = torch.tensor([[prior, prior, both] for both in boths], dtype=torch.float64)
+        kept = {name: one.keep_probability().detach().double().cpu() for name, one in gates.items()}
+        self.probability: Tensor = _table(gates, kept)
+        self.prior = None if prior is None else _table(gates, prior)
+        own = torch.tensor([BOTH in one.units for one in gates.values()])
+        _, st, both = self.probability.unbind(1)
+        self.time: Tensor = torch.where(own, 1 - (1 - st) * (1 - both), st)
 
     def __getitem__(self, layer: str) -> dict[str, float]:
         """The probabilities of a layer by unit."""
@@ -94,3 +85,13 @@ class FusionReadout(Mapping[str, Mapping[str, float]]):
             path: the file; one that is there is replaced.
         """
         write_rows(path, self.rows())
+
+
+def _table(gates: Mapping[str, FusionGates], kept: Mapping[str, Tensor]) -> Tensor:
+    """Probabilities of S, ST and S+ST, which is the product of the others where it has no gate."""
+    rows = []
+    for name, one in gates.items():
+        by_unit = dict(zip(one.units, kept[name], strict=True))
+        s, st = by_unit[S], by_unit[ST]
+        rows.append(torch.stack([s, st, by_unit.get(BOTH, s * st)]))
+    return torch.stack(rows)

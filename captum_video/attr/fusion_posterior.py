@@ -151,8 +151,12 @@ class FusionPosterior(Attribution):
         for layer, gates in self._gates.items():
             if bool(gates.drop_logit.isnan().any()):
                 raise ValueError(f"the drop probabilities of {layer!r} are not numbers")
-        price = None if self.history is None else self.history.price
-        return FusionReadout(self._gates, None if price is None else 1 / (1 + math.exp(price)))
+        if self.history is None:
+            return FusionReadout(self._gates)
+        unused = 1 / (1 + math.exp(self.history.price))
+        worth = {name: torch.tensor(row).double() for name, row in self.history.worth.items()}
+        prior = {name: row.where(row.isnan(), torch.tensor(unused)) for name, row in worth.items()}
+        return FusionReadout(self._gates, prior)
 
     def sample(self, count: int, *, seed: int = 0) -> list[Strategy]:
         """Draws strategies from the posterior.

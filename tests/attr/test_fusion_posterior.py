@@ -189,9 +189,10 @@ class TestFit:
         # until told otherwise, the copy is the model
         assert torch.equal(posterior.model(x), net(x))
         assert posterior.attribute(x, 1).shape == (2, 2, 3)
-        three = FusionReadout({"a": FusionGates(("S", "ST", "S+ST"))}, prior=0.2)
+        prior = {"a": torch.tensor([0.2, 0.3, 0.4])}
+        three = FusionReadout({"a": FusionGates(("S", "ST", "S+ST"))}, prior)
         assert three.prior is not None
-        assert three.prior.tolist() == [[0.2, 0.2, 0.2]]
+        assert three.prior.tolist() == [pytest.approx([0.2, 0.3, 0.4])]
         assert FusionPosterior(template()).read().prior is None
 
     def test_one_layer(self) -> None:
@@ -199,7 +200,11 @@ class TestFit:
         data = [(x, torch.zeros(2).long())]
         posterior = FusionPosterior.fit(net, data, layers="features.3", learn=("ST",))
         assert posterior.layers == ("features.3",)
-        assert posterior.read()["features.3"]["S"] == pytest.approx(1)
+        readout = posterior.read()
+        assert readout["features.3"]["S"] == pytest.approx(1)
+        assert readout.prior is not None
+        # what was not learnt has no prior
+        assert readout.prior.isnan().tolist() == [[True, False, True]]
         with pytest.raises(ValueError, match="more than one tap in time"):
             FusionPosterior.fit(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()), data)
         with pytest.raises(TypeError, match=r"model must be callable, got int"):
