@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,14 +47,6 @@ def narrow(name: str) -> BundledModel:
 def few(length: int, seed: int, split: str) -> Drives:
     """Snippets of the first dozen drives, whatever the seed."""
     return Drives(length, 0, split)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
