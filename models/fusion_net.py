@@ -240,7 +240,7 @@ def fusion_net_small(
     """A narrow template of six layers for the clips of ``models.data.LookOrMotion``.
 
     Its pools are spatial, so that only what ST paths do depends on the frames' order. Its gates start
-    undecided, at 0.5. From the paper's 0.1 all of them opened in short trials, under either question:
+    undecided, at 0.5. From the paper's 0.1 all of them end at 0.97 or more when both are asked:
     what a net has come to rely on early costs something to drop, whether or not it could do without.
 
     Args:
