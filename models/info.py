@@ -18,7 +18,7 @@ class ModelInfo:
         classes: the name of each output.
         groups: for each question that the model answers, the indices of its outputs.
         frames: the clip's length.
-        size: the clip's height and width.
+        size: the clip's height and width; empty for a sequence ``(D, T)``.
         mean: what each channel has subtracted, on clips in [0, 1]; not part of the model.
         std: what each channel is divided by, after that.
         layer: the dotted name of a sensible layer for Grad-CAM.
@@ -31,7 +31,7 @@ class ModelInfo:
     classes: tuple[str, ...]
     groups: Mapping[str, range]
     frames: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     layer: str
@@ -42,12 +42,13 @@ class ModelInfo:
         """Brings a clip in [0, 1] to the range that the model was trained on.
 
         Args:
-            clip: ``(C, T, H, W)`` or ``(N, C, T, H, W)``, floating point.
+            clip: ``(C, T, H, W)`` or ``(N, C, T, H, W)``, or a sequence ``(D, T)`` or ``(N, D, T)``,
+                floating point.
 
         Returns:
             ``(clip - mean) / std`` for each channel.
         """
-        shape = (-1, 1, 1, 1)
+        shape = (-1, 1, *(1 for _ in self.size))
         mean = torch.tensor(self.mean, dtype=clip.dtype, device=clip.device).view(shape)
         std = torch.tensor(self.std, dtype=clip.dtype, device=clip.device).view(shape)
         return (clip - mean) / std

@@ -69,7 +69,12 @@ class Run:
     def __post_init__(self) -> None:
         recipe = self.recipe
         clips = recipe.steps * recipe.batch_size
-        task = recipe.task.prepared(self.info, lambda: recipe.data(clips, self.seed, "train"))
+
+        def data() -> Any:
+            return recipe.data(clips, self.seed, "train")
+
+        task = recipe.task.prepared(self.info, data)
+        task.begin(self.model, data)
         self.recipe = replace(recipe, task=task)
         self.model.to(self.device)
         for parameter in self.model.parameters():

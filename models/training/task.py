@@ -46,6 +46,14 @@ class Task(ABC):
         """
         return self
 
+    def begin(self, model: BundledModel, data: Callable[[], Any]) -> None:  # noqa: B027
+        """Gives an untrained model what it takes from its data before the first step.
+
+        Args:
+            model: the model, which may be written into.
+            data: makes the training split.
+        """
+
     @abstractmethod
     def loss(self, model: BundledModel, clip: Tensor, batch: Any) -> Tensor:
         """The loss of a batch.

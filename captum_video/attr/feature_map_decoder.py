@@ -1,0 +1,295 @@
+"""A hidden layer of a residual temporal convolutional network, drawn in the input's own domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum._utils.common import _format_additional_forward_args
+from captum.attr import LayerAttribution
+from captum.log import log_usage
+from torch import Tensor
+from torch.nn import Conv1d, Module
+from torch.utils._pytree import tree_leaves
+
+from captum_video._core.checks import check_inputs, check_model
+from captum_video._core.guards import check_evaluation_mode, module_of, untouched
+from captum_video.attr._decoding import compressed, decoded, unprepared
+from captum_video.layers import layer_name, resolve_layer
+from captum_video.layers.capture import observed
+from captum_video.layers.recording import Node, Recording
+from captum_video.layers.residual_stack import KEPT, NoResidualStack, ResidualStack, StackLayer
+
+_PROBE_FRAMES = 256
+
+
+class FeatureMapDecoder(LayerAttribution):
+    r"""What a layer of a Res-TCN has made of a sequence, as a sequence like the input.
+
+    A filter of the first layer is a *motion primitive*: a snippet of the input's own dimensions, such
+    as a moving skeleton. Deeper layers weigh and gate these primitives, so that their activations
+    say when each of them is present. The decoder draws them again (paper 5, section 4.1): with the
+    primitives compressed to single frames :math:`\hat W_1^{(i)}`, the means of their two middle taps
+    (equation 6),
+
+    .. math:: \hat x_l(t) = \sum_i \hat W_1^{(i)} x_l^{(i)}(t) \quad\text{(equation 7)},
+
+    and for a layer behind a change of width at layer :math:`m`, first
+
+    .. math::
+        x'_l(t) = \sum_i \hat W_m^{(i)} (x_l^{(i)}(t) - x_m^{(i)}(t)) + \tilde W_m^{(i)} x_m^{(i)}(t)
+        \quad\text{(equation 10)},
+
+    with the residual filters :math:`W_m`, compressed alike, and the shortcut's :math:`\tilde W_m`; once
+    for every change of width between the layer and the first. Biases do not take part. The
+    architecture is read from the forward pass: any net is taken that starts with a convolution of
+    the input and adds one convolution of its activated output at each layer, whatever its modules
+    are called. A stream of MS-Res-TCN is such a stack too; what is piped into it counts as a further
+    gate, which the paper does not say.
+
+    Where the paper is silent or inexact:
+
+    * The mean skeleton is added back if the model subtracts it; arithmetic with constants between
+      input and first convolution is undone. If it is subtracted before the model, give ``mean``.
+    * A filter of odd length has one middle tap, which is taken, so that a filter that is one-hot there
+      decodes to the input; of even length, to half the input, as two taps are averaged.
+    * Time, which the paper omits: a step stands at the frame where its shortcut is (in the first
+      layer, the earlier middle tap of the filter), and frames between steps are interpolated linearly.
+      A retrieved sequence is stretched before :math:`x_m` is subtracted.
+
+    The decoded sequence is a picture of the layer, not a reconstruction of the input; its scale is the
+    filters' own. It does not depend on a target.
+
+    Args:
+        model: the model of ``(N, D, T)``, or a callable, in evaluation mode.
+        layer: a layer of the stack, as a module or by dotted name.
+        mean: what was subtracted from the sequences before they came to the model: a number, or
+            ``(D,)``. It is added to what is decoded.
+        std: what they were divided by after that, which what is decoded is multiplied by.
+
+    Raises:
+        TypeError: for a model that is not callable or a layer that is neither module nor name.
+        ValueError: for a layer that the model does not have.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        layer: Module | str,
+        *,
+        mean: Tensor | float = 0.0,
+        std: Tensor | float = 1.0,
+    ) -> None:
+        check_model(model)
+        super().__init__(model, resolve_layer(model, layer))
+        self.mean, self.std = (torch.as_tensor(value) for value in (mean, std))
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if value.dim() > 1:
+                raise ValueError(
+                    f"{name} must be a number or one for each dimension (D,), got shape "
+                    f"{tuple(value.shape)}"
+                )
+
+    @log_usage(part_of_slo=True)
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor],
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Tensor | tuple[Tensor]:
+        """Decodes the layer's activations.
+
+        Args:
+            inputs: sequences ``(N, D, T)``, or a tuple of one such tensor.
+            target: not used; Captum's tools pass it.
+            additional_forward_args: further arguments of the model.
+
+        Returns:
+            ``(N, D, T)``, detached; a tuple for a tuple.
+
+        Raises:
+            TypeError: for inputs that are no floating-point tensor.
+            ValueError: for inputs of another shape, of another ``D`` than the first convolution's, or
+                shorter than the layer's receptive field; for a layer outside the residual stack or
+                a model without one.
+            RuntimeError: for a model with batch norm or dropout in training mode.
+        """
+        sequence = _single(inputs)
+        layer = self._layer(sequence, additional_forward_args)
+        if layer.field > layer.length:
+            raise ValueError(
+                f"inputs has {layer.length} frames, but an activation of layer {self._name!r} sees "
+                f"{layer.field}: sequences must be at least that long"
+            )
+        result = self._in_units(decoded(layer))
+        return (result,) if isinstance(inputs, tuple) else result
+
+    def responses(self, inputs: Tensor, additional_forward_args: Any = None) -> Tensor:
+        r"""The magnitude of each filter's response over time, :math:`|x_l^{(i)}(t)|` (figure 8).
+
+        Args:
+            inputs: sequences ``(N, D, T)``.
+            additional_forward_args: further arguments of the model.
+
+        Returns:
+            ``(N, N_l, T_l)``, at the layer's own rate.
+
+        Raises:
+            TypeError: as for :meth:`attribute`.
+            ValueError: as for :meth:`attribute`, but for the length.
+            RuntimeError: as for :meth:`attribute`.
+        """
+        return self._layer(_single(inputs), additional_forward_args).value.abs()
+
+    def motion_primitives(self, inputs: Tensor | None = None, *, compress: bool = False) -> Tensor:
+        r"""The filters of the first layer as sequences of the input's domain (figure 3, right).
+
+        The mean is added to each, as to a decoded sequence.
+
+        Args:
+            inputs: a sequence ``(1, D, T)`` to run the model on, so that the first layer is found.
+                None tries zeros with the channels of each of the model's ``Conv1d``.
+            compress: whether to return single frames :math:`\hat W_1^{(i)}` (equation 6), without the
+                mean.
+
+        Returns:
+            ``(N_1, D, f_1)``, or ``(N_1, D)`` if compressed.
+
+        Raises:
+            ValueError: as for :meth:`attribute`, or if no sequence of zeros can be run.
+            RuntimeError: as for :meth:`attribute`.
+        """
+        layer = self._probed(inputs)
+        weight = layer.first.weight.clone()
+        if compress:
+            return compressed(weight)
+        return self._in_units(unprepared(weight, layer.prepared))
+
+    def gates(self, inputs: Tensor | None = None) -> Tensor:
+        """The filters of the layer's residual convolution (figure 3, middle).
+
+        Args:
+            inputs: as for :meth:`motion_primitives`.
+
+        Returns:
+            ``(N_l, N_{l-1}, f_l)``.
+
+        Raises:
+            ValueError: as for :meth:`motion_primitives`, or for the first layer, which has none.
+            RuntimeError: as for :meth:`attribute`.
+        """
+        layer = self._probed(inputs)
+        if layer.gate is None:
+            raise ValueError(
+                f"layer {self._name!r} is the first of the stack and has no gates; its filters are "
+                "motion_primitives()"
+            )
+        return layer.gate.weight.clone()
+
+    @property
+    def _name(self) -> str:
+        return layer_name(self.forward_func, self.layer)
+
+    def _in_units(self, sequence: Tensor) -> Tensor:
+        """A decoded sequence in the units before mean and std were taken off."""
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if value.dim() and len(value) != sequence.shape[1]:
+                raise ValueError(
+                    f"{name} must have one value for each of {sequence.shape[1]} dimensions, got "
+                    f"{len(value)}"
+                )
+        mean, std = (value.to(sequence).reshape(-1, 1) for value in (self.mean, self.std))
+        return sequence * std + mean
+
+    def _probed(self, inputs: Tensor | None) -> StackLayer:
+        """The layer in a run on the given sequence, or on zeros."""
+        if inputs is not None:
+            return self._layer(_single(inputs), None)
+        model = module_of(self.forward_func)
+        convs = [m for m in model.modules() if isinstance(m, Conv1d)] if model is not None else []
+        failures = []
+        for channels in dict.fromkeys(conv.in_channels for conv in convs):
+            zeros = convs[0].weight.new_zeros(1, channels, _PROBE_FRAMES).detach()
+            try:
+                return self._layer(zeros, None)
+            except Exception as error:
+                failures.append(f"{channels} dimensions: {error}")
+        raise ValueError(
+            "the model cannot be run on zeros to find its first layer; give inputs"
+            + "".join(f"; {failure}" for failure in failures[:2])
+        )
+
+    def _layer(self, sequence: Tensor, additional_forward_args: Any) -> StackLayer:
+        """The layer as one forward pass computes it."""
+        check_evaluation_mode(self.forward_func)
+        extra = _format_additional_forward_args(additional_forward_args) or ()
+        model = module_of(self.forward_func)
+        modules = dict(model.named_modules()) if model is not None else {}
+        if not any(module is self.layer for module in modules.values()):
+            modules["layer"] = self.layer
+        seen: dict[Module, list[Node | None]] = {}
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.autocast(sequence.device.type, enabled=False),
+            untouched(self.forward_func, sequence.device),
+        ):
+            given = sequence.detach().clone()
+            recording = Recording(given, KEPT)
+
+            def see(name: str, module: Module, output: Any) -> None:
+                tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+                node = recording.node(tensors[0]) if len(tensors) == 1 else None
+                seen.setdefault(module, []).append(node)
+
+            with observed(modules, see), recording:
+                self.forward_func(given, *extra)
+        return self._recognised(ResidualStack(recording), seen, modules)
+
+    def _recognised(
+        self,
+        stack: ResidualStack,
+        seen: dict[Module, list[Node | None]],
+        modules: dict[str, Module],
+    ) -> StackLayer:
+        """The layer as a part of the stack, or an error that lists those that are."""
+        calls = seen.get(self.layer, [])
+        if len(calls) == 1:
+            try:
+                return stack.layer(calls[0])
+            except NoResidualStack as error:
+                reason = f"its output is no layer of the residual stack: {error}"
+        else:
+            reason = f"it is called {len(calls)} times in a forward pass, not once"
+        found: dict[Node, tuple[int, str]] = {}
+        # outer modules first, so that a layer goes by the shortest of its names
+        for name, module in sorted(modules.items(), key=lambda item: item[0].count(".")):
+            for node in seen.get(module, [])[:1]:
+                try:
+                    layer = stack.layer(node)
+                except NoResidualStack:
+                    continue
+                if name:
+                    found.setdefault(layer.node, (layer.number, name))
+        listed = [name for _, name in sorted(found.values(), key=lambda layer: layer[0])]
+        if not any(number > 1 for number, _ in found.values()):
+            cure = (
+                "The model is not like a Res-TCN, in which each layer adds one convolution of its "
+                "normalised and activated output to itself"
+            )
+        else:
+            cure = f"Layers of the stack: {', '.join(listed)}"
+        raise ValueError(f"layer {self._name!r} cannot be decoded, since {reason}. {cure}.")
+
+
+def _single(inputs: Tensor | tuple[Tensor]) -> Tensor:
+    """The one sequence that was given, checked."""
+    given: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
+    check_inputs(given)
+    if len(given) != 1 or given[0].dim() != 3:
+        raise ValueError(
+            "inputs must be one tensor of sequences (N, D, T), got "
+            + " and ".join(f"shape {tuple(tensor.shape)}" for tensor in given)
+        )
+    return given[0]
