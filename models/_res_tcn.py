@@ -13,7 +13,7 @@ from models.info import BundledModel
 WIDTHS, UNITS, KERNEL = (64, 128, 256), 3, 8
 
 
-class _SkeletonNet(BundledModel):
+class SequenceNet(BundledModel):
     """What both nets share: the mean skeleton, the plan of layers, and the prediction layer."""
 
     mean: Tensor
@@ -60,7 +60,7 @@ class _SkeletonNet(BundledModel):
         self.mean.copy_(mean.unsqueeze(1))
 
 
-class ResTCN(_SkeletonNet):
+class ResTCN(SequenceNet):
     """Residual temporal convolutional network (paper 5, section 3).
 
     The mean skeleton is subtracted; ``layer1`` is a convolution of the input, without activation;
@@ -118,7 +118,7 @@ class ResTCN(_SkeletonNet):
         return self._predicted(sequence)
 
 
-class MSResTCN(_SkeletonNet):
+class MSResTCN(SequenceNet):
     """Multi-stream Res-TCN: a Res-TCN with a targeted-attention stream (paper 5, section 4.2).
 
     The attention stream is built like the main stream but sees the targeted dimensions alone: all

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from models._res_tcn import SequenceNet
 from models.info import BundledModel
 from models.training.task import Classification
 
@@ -52,6 +53,7 @@ class SequenceClassification(Classification):
             model: a Res-TCN or MS-Res-TCN.
             data: makes the training split.
         """
+        assert isinstance(model, SequenceNet)
         clips = data()
         total = torch.stack([clips[i].clip.double() for i in range(min(MEAN_COUNT, len(clips)))])
         model.set_mean(total.mean((0, 2)).float())
