@@ -179,8 +179,6 @@ def _shown(tracked: Tensor, *, repeat: bool) -> Tensor:
 def _fit(positions: Tensor, tracked: Tensor, frames: int, fit: str) -> Tensor:
     """Positions (T, A, 25, 3) of another length."""
     length = len(positions)
-    if frames == length:
-        return positions
     if fit == "pad":
         return positions[torch.arange(frames).clamp_max(length - 1)]
     if fit == "loop":
