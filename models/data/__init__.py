@@ -1,5 +1,6 @@
 """Data sets that the bundled models are trained on."""
 
+from models.data.actions import Actions, ActionSample
 from models.data.drives import Drives, Snippet
 from models.data.events import Event, Events
 from models.data.look_or_motion import LookOrMotion, LookOrMotionSample
@@ -7,6 +8,8 @@ from models.data.moving_digits import MovingDigits, Sample
 from models.data.video_mnist import DigitVideo, VideoMNIST
 
 __all__ = [
+    "ActionSample",
+    "Actions",
     "DigitVideo",
     "Drives",
     "Event",
