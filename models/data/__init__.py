@@ -5,9 +5,11 @@ from models.data.drives import Drives, Snippet
 from models.data.events import Event, Events
 from models.data.look_or_motion import LookOrMotion, LookOrMotionSample
 from models.data.moving_digits import MovingDigits, Sample
+from models.data.ntu import NTU, NTUSample
 from models.data.video_mnist import DigitVideo, VideoMNIST
 
 __all__ = [
+    "NTU",
     "ActionSample",
     "Actions",
     "DigitVideo",
@@ -17,6 +19,7 @@ __all__ = [
     "LookOrMotion",
     "LookOrMotionSample",
     "MovingDigits",
+    "NTUSample",
     "Sample",
     "Snippet",
     "VideoMNIST",
