@@ -172,7 +172,7 @@ def _jump(c: Controls, s: Scene) -> None:
     c.ankles[0, :, 1] += height
     c.lean[0, 0] += 0.4 * crouch
     for side in (0, 1):
-        reach(c, 0, side, (0.1, s.between(-0.2, 0.3, 1), 0.3), rise)
+        reach(c, 0, side, (0.1, s.between(-0.2, 0.2, 1), 0.35), s.going * bump(phase, 0.05, 1.0))
 
 
 def _cheer(c: Controls, s: Scene) -> None:

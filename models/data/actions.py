@@ -15,7 +15,8 @@ Chosen here:
 * One person, or the point between two, is 2.5 to 4 m away and up to 0.3 m to a side; the person faces
   the middle camera within 10 degrees. Two people face each other across its view, within 10
   degrees; which of them is the first actor is drawn.
-* The cameras stand at -45, 0 and 45 degrees about that point, at one height, 0.9 to 1.3 m.
+* The cameras stand at -45, 0 and 45 degrees about that point, the last to the right of a person who
+  faces the middle one, and at one height, 0.9 to 1.3 m.
 * Reading, writing, typing and playing with a phone share one posture, drawn alike: both forearms
   raised in front, the head bowed, half of the people seated. They differ by motions of millimetres
   to centimetres: a page turned every 1.5 to 3 s (0.6 s); strokes of 2 to 4 Hz and 7 to 12 mm with a
@@ -193,9 +194,12 @@ class Actions(SeededClips[ActionSample]):
             ``(150, T)`` like the clip.
 
         Raises:
-            IndexError: the index is negative or not below the length, or there is no such camera.
+            IndexError: the index is negative or not below the length.
+            ValueError: there is no such camera.
         """
         rng, action, own = self._begin(index)
+        if camera is not None and not 0 <= camera < len(CAMERAS):
+            raise ValueError(f"camera must be from 0 to {len(CAMERAS) - 1} or None, got {camera}.")
         done = self._perform(rng, action, float(moving))
         return _layout(_from_camera(done, own if camera is None else camera))
 
