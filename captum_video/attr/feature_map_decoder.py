@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from captum._utils.common import _format_additional_forward_args
@@ -22,6 +22,22 @@ from captum_video.layers.recording import Node, Recording
 from captum_video.layers.residual_stack import KEPT, NoResidualStack, ResidualStack, StackLayer
 
 _PROBE_FRAMES = 256
+
+
+class DecodableLayer(NamedTuple):
+    """A layer that can be decoded.
+
+    Attributes:
+        name: its dotted name.
+        number: which layer of its stack it is, from 1.
+        stream: which stack it belongs to, from 0; MS-Res-TCN has two.
+        field: how many frames an activation of it sees.
+    """
+
+    name: str
+    number: int
+    stream: int
+    field: int
 
 
 class FeatureMapDecoder(LayerAttribution):
@@ -187,6 +203,34 @@ class FeatureMapDecoder(LayerAttribution):
             )
         return layer.gate.weight.clone()
 
+    @staticmethod
+    def layers(
+        model: Callable[..., Any], inputs: Tensor, additional_forward_args: Any = None
+    ) -> list[DecodableLayer]:
+        """The layers of a model that can be decoded.
+
+        Args:
+            model: as for the class.
+            inputs: sequences ``(N, D, T)`` to run it on.
+            additional_forward_args: further arguments of the model.
+
+        Returns:
+            From the first layer to the last. Of a model that is not like a Res-TCN there is no more
+            than a first convolution.
+
+        Raises:
+            TypeError: for a model that is not callable, as for :meth:`attribute`.
+            ValueError: for inputs of another shape.
+            RuntimeError: as for :meth:`attribute`.
+        """
+        check_model(model)
+        found = _Run(model, _single(inputs), additional_forward_args).layers()
+        streams = list(dict.fromkeys(id(layer.first) for _, layer in found))
+        return [
+            DecodableLayer(name, layer.number, streams.index(id(layer.first)), layer.field)
+            for name, layer in found
+        ]
+
     @property
     def _name(self) -> str:
         return layer_name(self.forward_func, self.layer)
@@ -200,7 +244,7 @@ class FeatureMapDecoder(LayerAttribution):
                     f"{len(value)}"
                 )
         mean, std = (value.to(sequence).reshape(-1, 1) for value in (self.mean, self.std))
-        return sequence * std + mean
+        return (sequence * std + mean).contiguous()
 
     def _probed(self, inputs: Tensor | None) -> StackLayer:
         """The layer in a run on the given sequence, or on zeros."""
@@ -221,19 +265,49 @@ class FeatureMapDecoder(LayerAttribution):
         )
 
     def _layer(self, sequence: Tensor, additional_forward_args: Any) -> StackLayer:
-        """The layer as one forward pass computes it."""
-        check_evaluation_mode(self.forward_func)
+        """The layer as one forward pass computes it, or an error that lists those that can be."""
+        run = _Run(self.forward_func, sequence, additional_forward_args, self.layer)
+        calls = run.seen.get(self.layer, [])
+        if len(calls) == 1:
+            try:
+                return run.stack.layer(calls[0])
+            except NoResidualStack as error:
+                reason = f"its output is no layer of the residual stack: {error}"
+        else:
+            reason = f"it is called {len(calls)} times in a forward pass, not once"
+        found = run.layers()
+        if not any(layer.number > 1 for _, layer in found):
+            cure = (
+                "The model is not like a Res-TCN, in which each layer adds one convolution of its "
+                "normalised and activated output to itself"
+            )
+        else:
+            cure = f"Layers of the stack: {', '.join(name for name, _ in found)}"
+        raise ValueError(f"layer {self._name!r} cannot be decoded, since {reason}. {cure}.")
+
+
+class _Run:
+    """A forward pass, and what each module gave in it."""
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        sequence: Tensor,
+        additional_forward_args: Any,
+        layer: Module | None = None,
+    ) -> None:
+        check_evaluation_mode(forward_func)
         extra = _format_additional_forward_args(additional_forward_args) or ()
-        model = module_of(self.forward_func)
-        modules = dict(model.named_modules()) if model is not None else {}
-        if not any(module is self.layer for module in modules.values()):
-            modules["layer"] = self.layer
-        seen: dict[Module, list[Node | None]] = {}
+        model = module_of(forward_func)
+        self.modules = dict(model.named_modules()) if model is not None else {}
+        if layer is not None and not any(module is layer for module in self.modules.values()):
+            self.modules["layer"] = layer
+        self.seen: dict[Module, list[Node | None]] = {}
         with (
             torch.inference_mode(False),
             torch.no_grad(),
             torch.autocast(sequence.device.type, enabled=False),
-            untouched(self.forward_func, sequence.device),
+            untouched(forward_func, sequence.device),
         ):
             given = sequence.detach().clone()
             recording = Recording(given, KEPT)
@@ -241,46 +315,25 @@ class FeatureMapDecoder(LayerAttribution):
             def see(name: str, module: Module, output: Any) -> None:
                 tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
                 node = recording.node(tensors[0]) if len(tensors) == 1 else None
-                seen.setdefault(module, []).append(node)
+                self.seen.setdefault(module, []).append(node)
 
-            with observed(modules, see), recording:
-                self.forward_func(given, *extra)
-        return self._recognised(ResidualStack(recording), seen, modules)
+            with observed(self.modules, see), recording:
+                forward_func(given, *extra)
+        self.stack = ResidualStack(recording)
 
-    def _recognised(
-        self,
-        stack: ResidualStack,
-        seen: dict[Module, list[Node | None]],
-        modules: dict[str, Module],
-    ) -> StackLayer:
-        """The layer as a part of the stack, or an error that lists those that are."""
-        calls = seen.get(self.layer, [])
-        if len(calls) == 1:
-            try:
-                return stack.layer(calls[0])
-            except NoResidualStack as error:
-                reason = f"its output is no layer of the residual stack: {error}"
-        else:
-            reason = f"it is called {len(calls)} times in a forward pass, not once"
-        found: dict[Node, tuple[int, str]] = {}
+    def layers(self) -> list[tuple[str, StackLayer]]:
+        """The modules that give a layer of the stack, from the first layer to the last."""
+        found: dict[Node, tuple[str, StackLayer]] = {}
         # outer modules first, so that a layer goes by the shortest of its names
-        for name, module in sorted(modules.items(), key=lambda item: item[0].count(".")):
-            for node in seen.get(module, [])[:1]:
-                try:
-                    layer = stack.layer(node)
-                except NoResidualStack:
-                    continue
-                if name:
-                    found.setdefault(layer.node, (layer.number, name))
-        listed = [name for _, name in sorted(found.values(), key=lambda layer: layer[0])]
-        if not any(number > 1 for number, _ in found.values()):
-            cure = (
-                "The model is not like a Res-TCN, in which each layer adds one convolution of its "
-                "normalised and activated output to itself"
-            )
-        else:
-            cure = f"Layers of the stack: {', '.join(listed)}"
-        raise ValueError(f"layer {self._name!r} cannot be decoded, since {reason}. {cure}.")
+        for name, module in sorted(self.modules.items(), key=lambda item: item[0].count(".")):
+            calls = self.seen.get(module, [])
+            try:
+                layer = self.stack.layer(calls[0] if len(calls) == 1 else None)
+            except NoResidualStack:
+                continue
+            if name:
+                found.setdefault(layer.node, (name, layer))
+        return sorted(found.values(), key=lambda item: item[1].number)
 
 
 def _single(inputs: Tensor | tuple[Tensor]) -> Tensor:
