@@ -226,9 +226,7 @@ class ResidualStack:
                 raise
             source, shortcut = _convolution(stream)
             if shortcut.weight.shape[2] != 1 or shortcut.start:
-                raise NoResidualStack(
-                    "a residual sum has two convolutions and neither is a shortcut of length 1"
-                ) from None
+                raise
             before = self.layer(source)
         conv = self._gate(before, branch)
         if conv is None:
