@@ -6,6 +6,7 @@ from models import fusion_net as _fusion_net  # noqa: F401
 from models import inflated as _inflated  # noqa: F401
 from models import lenet5 as _lenet5  # noqa: F401
 from models import odometry as _odometry  # noqa: F401
+from models import res_tcn as _res_tcn_nets  # noqa: F401
 from models.info import BundledModel, ModelInfo
 from models.registry import build, list_models, load
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -78,6 +79,21 @@ def build(name: str, **options: Any) -> BundledModel:
         ValueError: there is no such model.
     """
     return _with_info(*_entry(name).builder(**options))
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """What a model's builder takes.
+
+    Args:
+        name: one of ``list_models()``.
+
+    Returns:
+        The names of its options.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    return tuple(inspect.signature(_entry(name).builder).parameters)
 
 
 def load(name: str) -> BundledModel:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from captum_video._core.skeletons import joint_dimensions
 from models._res_tcn import MSResTCN, ResTCN
-from models.data import actions
+from models.data import actions, exercises
 from models.data.ntu import NTU_ACTIONS
 from models.info import BundledModel, ModelInfo
 from models.registry import register
@@ -121,6 +122,21 @@ def ms_res_tcn_small(
     names, target = _names(classes), _target(dimensions, target_joints, target_dimensions)
     model = MSResTCN(dimensions, len(names), target=target, **SMALL)
     return model, _info("ms_res_tcn_small", names, frames, "layer7.main")
+
+
+@register("res_tcn_exercises", bundled=True)
+def res_tcn_exercises(frames: int = 150) -> tuple[BundledModel, ModelInfo]:
+    """Res-TCN on a watch's six axes, with 16, 32 and 64 filters and two residual units of each.
+
+    Args:
+        frames: length of the sequences that it is trained on.
+
+    Returns:
+        The model and its facts; its classes are the exercises of ``models.data.Exercises``.
+    """
+    model = ResTCN(len(exercises.CHANNELS), len(exercises.CLASSES), widths=(16, 32, 64), units=2)
+    info = _info("res_tcn_exercises", exercises.CLASSES, frames, "layer7")
+    return model, replace(info, groups=exercises.GROUPS)
 
 
 def _names(classes: int | None) -> tuple[str, ...]:

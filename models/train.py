@@ -17,12 +17,13 @@ import torch
 from captum_video._core.devices import find_device
 from captum_video._core.errors import close_matches
 from models import build
-from models.registry import WEIGHTS
+from models.registry import WEIGHTS, options_of
 from models.training.card import publish
 from models.training.loop import SCORE_SEED, Interrupted, evaluate, fit
 from models.training.memory import keep_freed_memory
 from models.training.recipes import RECIPES, Recipe
 from models.training.run import Run
+from models.training.sequences import target_joints
 from models.training.task import Classification
 
 
@@ -78,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="for the model's builder, such as question=motion; repeatable; needs --output",
+    )
+    parser.add_argument(
+        "--target-joints",
+        metavar="JOINTS",
+        help="what the attention stream of an ms_res_tcn sees: joints separated by commas, or the "
+        "diagnosis.json of models.diagnose, whose proposal is taken; needs --output",
     )
     parser.add_argument(
         "--output", type=Path, help=f"folder of weights and card (default: {WEIGHTS})"
@@ -143,9 +150,16 @@ def _options(options: argparse.Namespace) -> dict[str, Any]:
             found[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             found[key] = value
+    if options.target_joints is not None:
+        if "target_joints" not in options_of(options.name):
+            raise ValueError(f"--target-joints is for ms_res_tcn, and {options.name} has no target.")
+        if "target_joints" in found:
+            raise ValueError("--target-joints and --option target_joints exclude each other.")
+        found["target_joints"] = target_joints(options.target_joints)
     if found and options.output is None:
+        name = "--target-joints" if list(found) == ["target_joints"] else "--option"
         raise ValueError(
-            f"--option needs --output, since {WEIGHTS} keeps the weights of {options.name!r} as it "
+            f"{name} needs --output, since {WEIGHTS} keeps the weights of {options.name!r} as it "
             "is built by default."
         )
     return found
@@ -174,6 +188,8 @@ def _command(options: argparse.Namespace) -> str:
     """The command line that repeats the run: what made a difference, and no paths."""
     parts = ["python -m models.train", options.name]
     parts += [f"--option {shlex.quote(given)}" for given in options.option]
+    if options.target_joints is not None:
+        parts.append(f"--target-joints {target_joints(options.target_joints)}")
     parts.append(f"--seed {options.seed}")
     for key in ("steps", "batch_size", "lr", "patience", "class_weights"):
         if (value := getattr(options, key)) is not None:

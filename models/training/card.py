@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from captum_video._core.files import written_whole
+from models.info import ModelInfo
 from models.training.run import Run
 
 
@@ -72,11 +73,9 @@ def _card(run: Run, command: str, score: Mapping[str, float]) -> str:
     listed = "\n".join(
         textwrap.fill(note, 100, initial_indent="* ", subsequent_indent="  ") for note in notes
     )
-    height, width = run.info.size
     return f"""# {run.info.name}
 
-{count:,} parameters; clips of {run.info.frames} frames, {height}x{width}, in [0, 1], then
-normalised with mean {run.info.mean} and standard deviation {run.info.std}.
+{count:,} parameters; {_input_note(run.info)}
 
 ## Score
 
@@ -90,3 +89,11 @@ normalised with mean {run.info.mean} and standard deviation {run.info.std}.
 
 {listed}
 """
+
+
+def _input_note(info: ModelInfo) -> str:
+    """What the model takes."""
+    if not info.size:
+        return f"sequences of {info.frames} frames, in their own units."
+    return f"""clips of {info.frames} frames, {info.size[0]}x{info.size[1]}, in [0, 1], then
+normalised with mean {info.mean} and standard deviation {info.std}."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from captum_video._core.skeletons import KINECT_JOINTS, joint_numbers
 from models._res_tcn import SequenceNet
 from models.info import BundledModel
 from models.training.task import Classification
@@ -72,3 +75,32 @@ class SequenceClassification(Classification):
         filters = [m.weight for m in model.modules() if isinstance(m, nn.Conv1d)]
         penalty = torch.stack([weight.abs().sum() for weight in filters]).sum()
         return super().loss(model, clip, batch) + self.l1 * penalty
+
+
+def target_joints(given: str) -> str:
+    """The joints that a command line names.
+
+    Args:
+        given: joints separated by commas, or the path of a diagnosis, a JSON file with a list of
+            joints as ``target_joints``.
+
+    Returns:
+        The joints' names in order, separated by commas.
+
+    Raises:
+        ValueError: an unknown joint, or a file that is no diagnosis or proposes no joints.
+        OSError: the file cannot be read.
+    """
+    if not given.endswith(".json"):
+        names = [name.strip() for name in given.split(",")]
+    else:
+        try:
+            names = json.loads(Path(given).read_text(encoding="utf-8"))["target_joints"]
+            names = [str(name) for name in names]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{given} is no diagnosis: it must be JSON with a list 'target_joints' ({error!r})."
+            ) from error
+        if not names:
+            raise ValueError(f"{given} proposes no joints to target.")
+    return ",".join(KINECT_JOINTS[number] for number in joint_numbers(names))
