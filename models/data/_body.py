@@ -204,10 +204,11 @@ def _ends(joints: Array, forearms: Array, bends: Array, lengths: Array) -> None:
     hands = _unit(forearms + bends[:, 1])
     joints[:, _FINGERS[0]] = joints[:, _LIMBS[2][:2]] + sizes[:, 0] * hands
     joints[:, _FINGERS[1]] = joints[:, _FINGERS[0]] + sizes[:, 1] * _unit(hands + bends[:, 2])
-    spread = hands + bends[:, 3]
+    spread = hands.copy()
     spread[:, :, 0] -= 0.8 * SIDES[:, None]  # thumbs point inwards, and forwards
     spread[:, :, 2] -= 0.4
-    joints[:, _FINGERS[2]] = joints[:, _FINGERS[0]] + sizes[:, 2] * _unit(spread)
+    thumbs = _unit(_unit(spread) + bends[:, 3])
+    joints[:, _FINGERS[2]] = joints[:, _FINGERS[0]] + sizes[:, 2] * thumbs
     toes = np.array([0.25, -0.3, -1.0]) / np.linalg.norm([0.25, -0.3, -1.0])
     feet = np.stack([toes * [-1, 1, 1], toes])[:, :, None]
     joints[:, _FINGERS[3]] = joints[:, _LIMBS[2][2:]] + sizes[:, 3] * feet
