@@ -3,6 +3,7 @@
 from models.data.actions import Actions, ActionSample
 from models.data.drives import Drives, Snippet
 from models.data.events import Event, Events
+from models.data.exercises import Exercise, Exercises
 from models.data.look_or_motion import LookOrMotion, LookOrMotionSample
 from models.data.moving_digits import MovingDigits, Sample
 from models.data.ntu import NTU, NTUSample
@@ -16,6 +17,8 @@ __all__ = [
     "Drives",
     "Event",
     "Events",
+    "Exercise",
+    "Exercises",
     "LookOrMotion",
     "LookOrMotionSample",
     "MovingDigits",

@@ -41,8 +41,8 @@ RATE = 50
 #: subjects up to this one train, the others validate
 LAST_TRAINING_SUBJECT = 7
 #: per-channel mean and standard deviation of the training subjects' recordings
-MEAN = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-STD = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+MEAN = (-0.011, 0.385, -0.139, 0.021, -0.005, 0.016)
+STD = (0.934, 0.504, 0.566, 1.041, 2.594, 1.121)
 
 
 class Exercise(NamedTuple):
@@ -175,7 +175,9 @@ def recordings() -> Recordings:
         raise missing_extra("seglearn", "models", "Exercises")
     path = Path(found.submodule_search_locations[0], "data", "watch_dataset.npy")
     if not path.is_file():
-        raise FileNotFoundError(f"Exercises needs {path.name} of seglearn >= 1.2, and {path} is missing.")
+        raise FileNotFoundError(
+            f"Exercises needs {path.name} of seglearn >= 1.2, and {path} is missing."
+        )
     data = np.load(path, allow_pickle=True).item()
     for key, expected in (("X_labels", CHANNELS), ("y_labels", CODES)):
         if tuple(data[key]) != expected:

@@ -207,6 +207,12 @@ def test_a_sample_that_is_there_twice(tmp_path: Path) -> None:
         NTU(tmp_path)
 
 
+def test_samples_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    touch(tmp_path / "a", name(action=5))
+    touch(tmp_path / "b", name(action=2))
+    assert stems(NTU(tmp_path)) == [name(action=2), name(action=5)]
+
+
 def test_wrong_arguments(tmp_path: Path) -> None:
     touch(tmp_path, name())
     with pytest.raises(ValueError, match=r"split must be one of 'train', .*, got 'val'"):
