@@ -15,7 +15,7 @@ def scores(model: nn.Module, inputs: Tensor) -> Tensor:
 
     Args:
         model: the model, in evaluation mode.
-        inputs: (N, C, T, H, W).
+        inputs: (N, C, T, H, W), or (N, D, T).
 
     Returns:
         (N, classes), on the CPU.
@@ -41,7 +41,7 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
 
     Args:
         model: the model, in evaluation mode.
-        inputs: (N, C, T, H, W).
+        inputs: (N, C, T, H, W), or (N, D, T).
 
     Returns:
         The answer as it is; a tensor has one row for each clip and is finite.
@@ -70,10 +70,16 @@ def failure(error: Exception, inputs: Tensor) -> ModelError:
     Returns:
         The error to raise.
     """
-    reason = str(error).strip() or "no reason given"
+    reason = (str(error).strip() or "no reason given").rstrip(".")
+    sequence = inputs.dim() == 3
+    axes, options = (
+        ("N, D, T", "--frames and --actors")
+        if sequence
+        else ("N, C, T, H, W", "--frames, --size and --grey")
+    )
     return ModelError(
-        f"the model failed on an input of shape {tuple(inputs.shape)} (N, C, T, H, W): "
-        f"{type(error).__name__}: {reason}. Check --frames, --size and --grey"
+        f"the model failed on an input of shape {tuple(inputs.shape)} ({axes}): "
+        f"{type(error).__name__}: {reason}. Check {options}"
     )
 
 

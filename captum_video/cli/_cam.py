@@ -28,6 +28,8 @@ _WORDS = (
     ("choose one by weights=lambda output: ...", "choose one by --attention-weights"),
     ("frames_per_clip=", "--frames-per-clip "),
     ("frames_per_clip", "--frames-per-clip"),
+    ("inputs has", "the sequence has"),
+    ("sequences must be at least that long", "give more --frames, or an earlier --layer"),
 )
 
 
@@ -124,7 +126,10 @@ def layer_of(options: argparse.Namespace, model: nn.Module, field: str, known: s
     Raises:
         UsageError: if there is no such layer, or none is named.
     """
-    name = existing_layer(model, "--layer", options.layer, field, known)
+    given = options.layer
+    if given is not None and len(given) > 1:
+        raise UsageError(f"--layer: {options.method} takes one layer, got {', '.join(given)}")
+    name = existing_layer(model, "--layer", given[0] if given else None, field, known)
     if name is None:
         raise UsageError(
             f"--method {options.method} needs --layer NAME, as the model does not recommend any: "

@@ -7,70 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_video.cli._answers import outputs_of, scores
+from captum_video.cli._kind import Kind, Result
 from captum_video.cli._model import Facts
-from captum_video.cli._regression import Numbers, numbers_of, output_target
-from captum_video.cli._request import Explain, Explanation, Request
-from captum_video.cli._target import Prediction, Target, predictions, resolve_target
-from captum_video.io import Clip, display, frame_indices, prepare, read_clip
-from captum_video.visualization import clip_map
-
-
-@dataclass(frozen=True)
-class Result:
-    """All that there is to tell of one clip.
-
-    Attributes:
-        clip: the frames that the model saw, as they are in the file.
-        total: how many frames the clip has, or the part of it that was asked for.
-        numbers: the frames' numbers in the file.
-        pictures: what the model saw, uint8 (T, H, W, 3).
-        facts: what is known of the model.
-        predictions: what the model answers, one for each of its questions; none of a regression.
-        answer: what a regression answers, if that is one tensor.
-        target: the output that was explained.
-        method: the method's name.
-        explanation: its answer.
-    """
-
-    clip: Clip
-    total: int
-    numbers: list[int]
-    pictures: np.ndarray
-    facts: Facts
-    predictions: list[Prediction]
-    answer: Numbers | None
-    target: Target
-    method: str
-    explanation: Explanation
-
-    @property
-    def timeless(self) -> bool:
-        """Whether the layer that was explained has one time slice for several frames."""
-        layer = self.explanation.layer
-        return layer is not None and layer.coverage.slices == 1 and len(self.clip) > 1
-
-    def strongest(self, count: int = 3) -> list[tuple[int, float]]:
-        """The frames that carry most of the ranked map's positive relevance.
-
-        Args:
-            count: how many at most.
-
-        Returns:
-            Position among the frames that the model saw, and share of all positive relevance; from
-            the largest share down. Empty if nothing is positive, or all frames have one map.
-        """
-        if not self.explanation.maps or self.timeless:
-            return []
-        sums = clip_map(self.explanation.maps[self.explanation.ranked]).clip(min=0).sum((1, 2))
-        if not sums.sum() > 0:
-            return []
-        order = np.argsort(-sums, kind="stable")[:count]
-        return [(int(i), float(sums[i] / sums.sum())) for i in order if sums[i] > 0]
+from captum_video.cli._regression import numbers_of, output_target
+from captum_video.cli._request import Explain, Request
+from captum_video.cli._target import predictions, resolve_target
 
 
 @dataclass(frozen=True)
@@ -84,6 +29,7 @@ class Task:
         options: the parsed command line.
         explain: the method, ready to explain.
         regression: whether the model answers numbers instead of classes.
+        kind: what kind of clips they are.
     """
 
     model: nn.Module
@@ -92,13 +38,14 @@ class Task:
     options: argparse.Namespace
     explain: Explain
     regression: bool
+    kind: Kind[Any]
 
 
-def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Result:
+def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Result[Any]:
     """Reads a clip, asks the model and explains its answer.
 
     Args:
-        path: the video file or folder of images.
+        path: the file or folder.
         number: its place among the clips of the command line.
         task: what is asked of it.
         progress: whether to show a bar.
@@ -107,14 +54,13 @@ def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Resu
         What came of it.
 
     Raises:
-        ClipError: if the clip cannot be read.
+        ClipError: if a video cannot be read.
+        SkeletonError: if a skeleton file cannot be read.
         ModelError: if the model cannot take it.
         UsageError: if the model has no output as asked for.
     """
     options, facts = task.options, task.facts
-    clip, total, numbers = read_frames(path, facts, options)
-    inputs = model_inputs(clip, facts, options.fit)
-    pictures = display(inputs, facts.mean, facts.std)
+    source, inputs = task.kind.read(path, facts, options)
     inputs = inputs.to(task.device)
     outputs: Any
     answer, found = None, []
@@ -137,10 +83,7 @@ def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Resu
         progress=progress,
     )
     return Result(
-        clip=clip,
-        total=total,
-        numbers=numbers,
-        pictures=pictures,
+        source=source,
         facts=facts,
         predictions=found,
         answer=answer,
@@ -148,61 +91,3 @@ def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Resu
         method=options.method,
         explanation=task.explain(request),
     )
-
-
-def model_inputs(clip: Clip, facts: Facts, fit: Any) -> Tensor:
-    """A clip as the model is fed it.
-
-    Args:
-        clip: the frames that were picked.
-        facts: what is known of the model.
-        fit: ``"crop"`` or ``"squeeze"``.
-
-    Returns:
-        (1, C, T, H, W), on the CPU.
-    """
-    return prepare(
-        clip,
-        frames=range(len(clip)),
-        size=facts.size,
-        mean=facts.mean,
-        std=facts.std,
-        fit=fit,
-        grey=facts.grey,
-    )
-
-
-def read_frames(
-    path: Path, facts: Facts, options: argparse.Namespace
-) -> tuple[Clip, int, list[int]]:
-    """Reads the frames that the model is to see.
-
-    Args:
-        path: the video file or folder of images.
-        facts: what is known of the model.
-        options: the parsed command line.
-
-    Returns:
-        These frames, the number of those they were picked from, and their numbers.
-
-    Raises:
-        ClipError: if the clip cannot be read.
-    """
-    picked: list[int] = []
-    total = 0
-
-    def keep(number: int) -> list[int]:
-        nonlocal total
-        total = number
-        picked.extend(frame_indices(number, count=facts.frames, stride=options.stride))
-        return picked
-
-    clip = read_clip(
-        path,
-        start=options.start,
-        end=options.end,
-        keep=keep,
-        allow_truncated=options.allow_truncated,
-    )
-    first = round(clip.times[0] * clip.fps) - picked[0]
-    return clip, total, [first + index for index in picked]

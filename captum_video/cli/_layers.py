@@ -16,9 +16,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from captum_video.cli._answers import failure
 from captum_video.cli._coverage import BEYOND, as_json, phrase
-from captum_video.cli._explain import model_inputs, read_frames
 from captum_video.cli._model import Facts, load_model
 from captum_video.cli._terminal import assumptions, complain, reason, say
+from captum_video.cli._video import model_inputs, read_frames
 from captum_video.layers import LayerFacts, list_layers
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -16,13 +16,13 @@ from typing import Any
 
 from captum_video.cli._errors import UsageError
 from captum_video.cli._explain import Task, explain_clip
+from captum_video.cli._kinds import KINDS, check_model, check_options, kind_of
 from captum_video.cli._layers import show_layers
 from captum_video.cli._methods import METHODS, method_of
 from captum_video.cli._model import load_model
 from captum_video.cli._output import check_free, folder_names, write_explanation
 from captum_video.cli._parser import build_parser
 from captum_video.cli._regression import check_output
-from captum_video.cli._report import describe
 from captum_video.cli._target import check_target
 from captum_video.cli._terminal import assumptions, complain, reason, say
 
@@ -64,7 +64,10 @@ def _explain(options: argparse.Namespace) -> int:
         raise UsageError(f"--fps must be a positive number, got {options.fps}")
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: is a file, not a folder")
-    model, facts, device = load_model(options)
+    kind = kind_of(options, method)
+    check_options(options, kind)
+    model, facts, device = load_model(options, sequences=kind is KINDS["skeletons"])
+    check_model(facts, kind, options)
     if method.regression:
         check_output(options.target, facts)
     else:
@@ -72,7 +75,7 @@ def _explain(options: argparse.Namespace) -> int:
     explain = method.plan(options, model, facts)
     if facts.assumed:
         say(f"{facts.name}: assuming {assumptions(facts)}")
-    task = Task(model, facts, device, options, explain, method.regression)
+    task = Task(model, facts, device, options, explain, method.regression, kind)
     failed = 0
     names = folder_names(options.clips)
     for number, (path, name) in enumerate(zip(options.clips, names, strict=True)):
@@ -103,7 +106,9 @@ def _one(path: Path, number: int, folder: Path, task: Task) -> bool:
     try:
         check_free(folder, options.overwrite)
         result = explain_clip(path, number, task, progress=sys.stderr.isatty())
-        files = write_explanation(folder, result, fps=options.fps, overwrite=options.overwrite)
+        files = write_explanation(
+            folder, task.kind, result, fps=options.fps, overwrite=options.overwrite
+        )
     except UsageError:
         raise
     except Exception as error:
@@ -111,7 +116,8 @@ def _one(path: Path, number: int, folder: Path, task: Task) -> bool:
             traceback.print_exc()
         complain(f"error: {reason(path, error, options)}")
         return False
-    say(f"{path}\n{describe(result)}\n  wrote {folder}: {', '.join(f.name for f in files)}")
+    told = [*task.kind.describe(result), f"wrote {folder}: {', '.join(f.name for f in files)}"]
+    say("\n  ".join([str(path), *told]))
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from captum_video._core.errors import close_matches
+from captum_video.cli._decoder_method import DECODER_METHODS
 from captum_video.cli._errors import UsageError
 from captum_video.cli._grad_cam_methods import GRAD_CAM_METHODS
 from captum_video.cli._regression_methods import REGRESSION_METHODS
@@ -16,6 +17,7 @@ METHODS: dict[str, Method] = {
     **RELEVANCE_METHODS,
     **GRAD_CAM_METHODS,
     **REGRESSION_METHODS,
+    **DECODER_METHODS,
 }
 
 
@@ -43,4 +45,6 @@ def method_of(options: argparse.Namespace) -> Method:
             raise UsageError(
                 f"--{option.replace('_', '-')} is for {' and '.join(those)}, not for {name}"
             )
+    if options.target is not None and not chosen.targeted:
+        raise UsageError(f"--target is not for {name}: what it shows depends on no class")
     return chosen

@@ -29,10 +29,11 @@ class Facts:
         name: what to call it.
         classes: the name of each output; empty if unknown.
         groups: for each question it answers, the indices of its outputs; empty for one question.
-        frames: frames in a clip.
-        size: height and width.
-        mean: subtracted from values in 0..1, one number or one per channel.
-        std: divided by, one number or one per channel.
+        frames: frames in a clip; 0 for as many as it has.
+        size: height and width; empty for a sequence.
+        mean: subtracted from values in 0..1, one number or one per channel; of a sequence, one number
+            or one per dimension.
+        std: divided by, one number or one per channel or dimension.
         grey: whether it takes one channel.
         assumed: which of these are neither given nor known, but defaults.
         layer: the layer that the model recommends for Grad-CAM, if it does.
@@ -43,7 +44,7 @@ class Facts:
     classes: tuple[str, ...]
     groups: Mapping[str, range]
     frames: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     grey: bool
@@ -63,11 +64,14 @@ class Facts:
         return self.classes[index] if self.classes else f"class {index}"
 
 
-def load_model(options: argparse.Namespace) -> tuple[nn.Module, Facts, torch.device]:
+def load_model(
+    options: argparse.Namespace, *, sequences: bool = False
+) -> tuple[nn.Module, Facts, torch.device]:
     """Builds the model, loads its weights and puts it on its device, in evaluation mode.
 
     Args:
         options: the parsed command line.
+        sequences: whether it is to take sequences instead of videos, if it does not say so itself.
 
     Returns:
         The model, what is known of it, and the device.
@@ -82,7 +86,7 @@ def load_model(options: argparse.Namespace) -> tuple[nn.Module, Facts, torch.dev
     model = _build(options.model)
     if options.checkpoint is not None:
         load_weights(model, options.checkpoint)
-    facts = _facts(model, options)
+    facts = _facts(model, options, sequences)
     return model.eval().to(device), facts, device
 
 
@@ -167,7 +171,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def _facts(model: nn.Module, options: argparse.Namespace) -> Facts:
+def _facts(model: nn.Module, options: argparse.Namespace, sequences: bool) -> Facts:
     """Options first, then what the model says of itself, then defaults."""
     info = getattr(model, "info", None)
     assumed = []
@@ -177,12 +181,14 @@ def _facts(model: nn.Module, options: argparse.Namespace) -> Facts:
         if given is not None:
             return given
         known = getattr(info, name, None)
-        if known is None:
+        if known is not None:
+            return known
+        if not sequences:
             assumed.append(name)
-            return default
-        return known
+        return default
 
-    frames, size = choose("frames", 16), choose("size", (112, 112))
+    frames = choose("frames", 0 if sequences else 16)
+    size = choose("size", () if sequences else (112, 112))
     mean, std = choose("mean", (0.0,)), choose("std", (1.0,))
     mean, std = ((v,) if isinstance(v, int | float) else tuple(v) for v in (mean, std))
     if not all(value > 0 for value in std):
@@ -196,15 +202,16 @@ def _facts(model: nn.Module, options: argparse.Namespace) -> Facts:
                 f"{len(own)} outputs"
             )
     known_mean = getattr(info, "mean", None)
+    one_channel = isinstance(known_mean, Sequence) and len(known_mean) == 1
     return Facts(
         name=str(getattr(info, "name", None) or options.model),
         classes=classes,
         groups=dict(getattr(info, "groups", None) or {}),
         frames=int(frames),
-        size=(size, size) if isinstance(size, int) else (int(size[0]), int(size[1])),
+        size=(size, size) if isinstance(size, int) else tuple(map(int, size)),
         mean=mean,
         std=std,
-        grey=options.grey or (isinstance(known_mean, Sequence) and len(known_mean) == 1),
+        grey=options.grey or one_channel,
         assumed=tuple(assumed),
         layer=getattr(info, "layer", None) or None,
         attention=getattr(info, "attention", None) or None,

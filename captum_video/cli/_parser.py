@@ -17,10 +17,13 @@ examples:
       --checkpoint r3d_18.pth --mean 0.432,0.395,0.377 --std 0.228,0.221,0.217
   captum-video explain clip.mp4 --model torchvision.models.video:r3d_18 \\
       --checkpoint r3d_18.pth --method video-grad-cam --layer layer4.1
+  captum-video explain wave.skeleton --model hubconf:res_tcn_small \\
+      --method feature-map-decoder --layer layer1,layer7
 
-Each CLIP is a video file or a folder of images. It gets a folder of its own in DIR with
-overlay.mp4, strip.png, relevance.safetensors and summary.json. Exit status: 0 all clips done,
-1 some could not be, 2 wrong usage, 130 interrupted.
+Each CLIP is a video file or a folder of images, or for feature-map-decoder a .skeleton file of
+NTU RGB+D. It gets a folder of its own in DIR with overlay.mp4, strip.png, relevance.safetensors and
+summary.json; skeletons get skeletons.mp4, strip.png, responses.png, decoded.safetensors and
+summary.json. Exit status: 0 all clips done, 1 some could not be, 2 wrong usage, 130 interrupted.
 """
 
 
@@ -46,12 +49,15 @@ def build_parser(methods: Iterable[str]) -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    explain.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video or folder")
+    explain.add_argument(
+        "clips", nargs="+", type=Path, metavar="CLIP", help="video, folder or .skeleton file"
+    )
     _add_model(explain)
     _add_method(explain, list(methods))
     _add_layer(explain)
     _add_regression(explain)
     _add_clip(explain)
+    _add_skeletons(explain)
     _add_output(explain)
     layers = commands.add_parser(
         "layers",
@@ -126,13 +132,16 @@ def _add_method(parser: argparse.ArgumentParser, methods: list[str]) -> None:
 def _add_layer(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "layer",
-        "For video-grad-cam, regression-grad-cam and frame-attention. `captum-video layers` lists "
-        "the model's layers.",
+        "For video-grad-cam, regression-grad-cam, frame-attention and feature-map-decoder. "
+        "`captum-video layers` lists the model's layers.",
     )
     group.add_argument(
         "--layer",
+        action="append",
         metavar="NAME",
-        help="the layer to explain, or the attention (default: what the model recommends)",
+        help="the layer to explain, or the attention (default: what the model recommends); "
+        "feature-map-decoder takes several, separated by commas or one --layer each (default: the "
+        "first, a middle and the last one of those that can be decoded)",
     )
     group.add_argument(
         "--attention-weights",
@@ -203,7 +212,12 @@ def _add_clip(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--start", type=float, metavar="S", help="from this time on, in seconds")
     group.add_argument("--end", type=float, metavar="S", help="up to this time, in seconds")
-    group.add_argument("--frames", type=_whole_number, metavar="N", help="frames (default: 16)")
+    group.add_argument(
+        "--frames",
+        type=_whole_number,
+        metavar="N",
+        help="frames (default: 16; of skeletons, as many as there are)",
+    )
     group.add_argument(
         "--stride",
         type=_whole_number,
@@ -214,8 +228,7 @@ def _add_clip(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fit",
         choices=("crop", "squeeze"),
-        default="crop",
-        help="cut out the middle, or change proportions (default: %(default)s)",
+        help="cut out the middle, or change proportions (default: crop)",
     )
     group.add_argument(
         "--mean", type=_numbers, metavar="R,G,B", help="subtracted from values in 0..1 (default: 0)"
@@ -228,6 +241,20 @@ def _add_clip(parser: argparse.ArgumentParser) -> None:
         "--allow-truncated",
         action="store_true",
         help="take what can be decoded of a damaged file instead of reporting it",
+    )
+
+
+def _add_skeletons(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "skeletons",
+        "Of the options about clips they take --frames alone: the last frame is held in a shorter "
+        "file, and a longer one is cut.",
+    )
+    group.add_argument(
+        "--actors",
+        type=_whole_number,
+        metavar="N",
+        help="how many bodies the model takes, those that move most (default: 2)",
     )
 
 
@@ -244,7 +271,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace explanations that are there already"
     )
     group.add_argument(
-        "--fps", type=float, metavar="F", help="rate of the overlay video (default: 8 at most)"
+        "--fps",
+        type=float,
+        metavar="F",
+        help="rate of the video (default: 8 at most; of skeletons 30)",
     )
     _add_traceback(group)
 

@@ -21,7 +21,7 @@ class Request:
     Attributes:
         model: the model, in evaluation mode.
         facts: what is known of it.
-        inputs: (1, C, T, H, W).
+        inputs: (1, C, T, H, W), or (1, D, T) of skeletons.
         number: the clip's place among those of the command line.
         outputs: what the model answers: for a regression as it is, for a classifier its scores.
         target: the output to explain.
@@ -98,12 +98,29 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """A layer, drawn in the input's own domain.
+
+    Attributes:
+        layer: its dotted name.
+        sequence: what it was decoded to, (D, T) like the input, on the CPU.
+        responses: magnitudes of its filters' responses, (filters, steps), on the CPU.
+        field: how many frames an activation sees; ``None`` if that is not known.
+    """
+
+    layer: str
+    sequence: Tensor
+    responses: Tensor
+    field: int | None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What a method answers.
 
     Attributes:
         maps: relevance by name, each (C, T, H, W), on the CPU; none where only the frames' weights
-            are known.
+            are known, or decoded layers.
         ranked: the map whose strongest frames are reported.
         seed: what relevance started with, if the method has a seed.
         temporal_share: how much of the decision is owed to motion, if the method tells.
@@ -113,6 +130,7 @@ class Explanation:
         layer: the layer that the maps were read at, if it was one.
         attention: the frames' weights, if the method tells.
         objective: what was explained, if not a class.
+        decoded: layers in the input's domain, if the method draws them.
     """
 
     maps: dict[str, Tensor]
@@ -124,6 +142,7 @@ class Explanation:
     layer: UsedLayer | None = None
     attention: Attention | None = None
     objective: Objective | None = None
+    decoded: tuple[Decoded, ...] = ()
 
 
 Explain = Callable[[Request], Explanation]
@@ -140,8 +159,12 @@ class Method:
         takes: the options for it among those that not every method takes, as ``argparse`` names
             them.
         regression: whether it explains numbers instead of classes.
+        reads: the kinds of clips that it can explain, by name.
+        targeted: whether what it answers depends on a class.
     """
 
     plan: Plan
     takes: frozenset[str]
     regression: bool = False
+    reads: tuple[str, ...] = ("videos",)
+    targeted: bool = True

@@ -10,7 +10,7 @@ import torch
 
 from captum_video.cli._errors import ModelError
 from captum_video.cli._model import Facts
-from captum_video.io import ClipError
+from captum_video.io import ClipError, SkeletonError
 
 
 def say(text: str) -> None:
@@ -58,6 +58,8 @@ def reason(path: Path | None, error: Exception, options: argparse.Namespace) -> 
     """
     if isinstance(error, ClipError):
         return str(error).replace("allow_truncated=True", "--allow-truncated")
+    if isinstance(error, SkeletonError):
+        return str(error)
     start = "" if path is None else f"{path}: "
     if isinstance(error, torch.cuda.OutOfMemoryError):
         batch = getattr(options, "internal_batch_size", None)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from captum_video import FrameAttention, VideoGradCam
-from captum_video.cli import _output
+from captum_video.cli import _video_output
 from captum_video.cli._request import Attention
 from captum_video.io import prepare, read_clip
 from tests.cli.workplace import explain, model_of, summary
@@ -63,13 +63,13 @@ def test_equal_weights_are_ranked_by_time() -> None:
 
 def test_the_strip_begins_with_the_most_attended_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
-    draw = _output.relevance_strip
+    draw = _video_output.relevance_strip
 
     def spy(*args: object, **kwargs: object) -> object:
         asked.update(kwargs, rows=args[1])
         return draw(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_output, "relevance_strip", spy)
+    monkeypatch.setattr(_video_output, "relevance_strip", spy)
     assert explain("walk.mp4", *INFORMED) == 0
     weights = arrays()["attention"]
     assert asked["indices"] == weights.argsort(descending=True).tolist()
@@ -84,13 +84,13 @@ def test_without_a_layer_for_grad_cam_each_frame_s_map_is_its_weight(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = {}
-    draw = _output.relevance_strip
+    draw = _video_output.relevance_strip
 
     def spy(pictures: np.ndarray, rows: dict[str, np.ndarray], **kwargs: object) -> object:
         drawn.update(rows)
         return draw(pictures, rows, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_output, "relevance_strip", spy)
+    monkeypatch.setattr(_video_output, "relevance_strip", spy)
     assert explain("walk.mp4", *PLAIN, *SIX, "--layer", "attention") == 0
     weights = arrays()["attention"]
     assert sorted(arrays()) == ["attention", "frame_numbers", "frames"]

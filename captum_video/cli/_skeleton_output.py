@@ -1,0 +1,91 @@
+"""The pictures and arrays of an explanation of skeletons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from torch import Tensor
+
+from captum_video.cli._kind import Arrays, Kind, Result
+from captum_video.cli._report import metadata
+from captum_video.cli._skeleton import Skeletons, read_skeletons
+from captum_video.cli._skeleton_report import describe, headline, summary
+from captum_video.io import KINECT_JOINTS, write_video
+from captum_video.visualization import filter_responses, skeleton_frames, skeleton_strip
+
+_FILES = ("skeletons.mp4", "strip.png", "responses.png", "decoded.safetensors")
+_RATE = 30.0  # frames per second, the Kinect's
+
+
+def _rate(result: Result[Skeletons]) -> float:
+    return _RATE
+
+
+def _draw(folder: Path, result: Result[Skeletons], rate: float) -> None:
+    source, title = result.source, headline(result)
+    sequences = {"input": source.sequence}
+    sequences |= {layer.layer: layer.sequence for layer in result.explanation.decoded}
+    captions = [f"{title}  |  frame {number}" for number in source.numbers]
+    write_video(folder / "skeletons.mp4", skeleton_frames(sequences, captions=captions), rate)
+    labels = [str(number) for number in source.numbers]
+    figure, _ = skeleton_strip(sequences, labels=labels, title=title)
+    figure.savefig(folder / "strip.png")
+    matplotlib.image.imsave(folder / "responses.png", _responses(result))
+
+
+def _responses(result: Result[Skeletons]) -> np.ndarray:
+    """How strongly the filters of each layer respond over time: a picture of each, from the top."""
+    pictures = []
+    for layer in result.explanation.decoded:
+        figure, _ = filter_responses({layer.layer: layer.responses.unsqueeze(0)})
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pictures.append(np.asarray(canvas.buffer_rgba())[..., :3])
+    width = max(picture.shape[1] for picture in pictures)
+    return np.concatenate(
+        [
+            np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+            for picture in pictures
+        ]
+    )
+
+
+def _arrays(result: Result[Skeletons]) -> Arrays:
+    source, decoded = result.source, result.explanation.decoded
+    tensors: dict[str, Tensor] = {
+        "input": source.sequence.contiguous(),
+        "frame_numbers": torch.tensor(source.numbers),
+    }
+    for layer in decoded:
+        tensors[f"decoded.{layer.layer}"] = layer.sequence.contiguous()
+        tensors[f"responses.{layer.layer}"] = layer.responses.contiguous()
+    told = {
+        **metadata(result, source.clip.path),
+        "layers": json.dumps([layer.layer for layer in decoded]),
+        "receptive_fields": json.dumps([layer.field for layer in decoded]),
+        "actors": str(len(source.actors)),
+        "joints": json.dumps(KINECT_JOINTS),
+        "layout": "input and decoded: (D, T), D actor by actor, joint by joint, x, y, z; responses: "
+        "(filters, steps)",
+    }
+    return Arrays("decoded.safetensors", tensors, told)
+
+
+SKELETONS = Kind(
+    name="skeletons",
+    form=".skeleton files of NTU RGB+D",
+    holds=lambda path: path.suffix.lower() == ".skeleton",
+    options=frozenset({"actors"}),
+    read=read_skeletons,
+    describe=describe,
+    summary=summary,
+    rate=_rate,
+    draw=_draw,
+    arrays=_arrays,
+    files=_FILES,
+)
