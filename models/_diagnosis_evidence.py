@@ -1,0 +1,215 @@
+"""What a net makes of fresh clips: answers, decoded motion, filter responses, views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from captum_video import FeatureMapDecoder
+from captum_video._core.skeletons import KINECT_BONES, split_joints
+from captum_video.metrics import (
+    ViewDistance,
+    amplification,
+    joint_motion,
+    response_profiles,
+    view_distance,
+)
+from models._diagnosis_net import Net
+from models.data.actions import Actions
+
+BATCH = 64
+#: performances that are seen by all cameras
+PERFORMANCES = 96
+#: frames in the mean that is called slow
+SLOW = 9
+FEATURES = ("fast", "slow", "median speed", "top speed")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a diagnosis is made of; nothing in it comes from the ground truth of a generator but labels.
+
+    Attributes:
+        labels: the class of each clip, ``(N,)``.
+        predicted: the class that the net answers, ``(N,)``.
+        features: how each joint of a clip moves, ``(N, joints, len(FEATURES))``, by
+            :func:`motion_features`.
+        layers: dotted names of the decoded layers.
+        amplification: by layer, ``(N, joints)``, the mean over the actors who are there.
+        profiles: by layer, ``(N, 2 F)``, as :func:`captum_video.metrics.response_profiles` gives them.
+        views: distance of views of the input, and of what each layer decodes to.
+    """
+
+    labels: Tensor
+    predicted: Tensor
+    features: Tensor
+    layers: tuple[str, ...]
+    amplification: tuple[Tensor, ...]
+    profiles: tuple[Tensor, ...]
+    views: tuple[ViewDistance, ...]
+
+
+def gather(
+    net: Net, layers: Sequence[str], data: Actions, *, show_progress: bool | None = False
+) -> Evidence:
+    """Runs the net on all clips of a data set and decodes its layers.
+
+    Args:
+        net: in evaluation mode.
+        layers: dotted names.
+        data: the clips.
+        show_progress: whether to draw a progress bar; ``None`` for a terminal only.
+
+    Returns:
+        The evidence, on the CPU.
+    """
+    decoders = [FeatureMapDecoder(net, layer) for layer in layers]
+    parts: list[list[Tensor]] = [[] for _ in range(3 + 2 * len(layers))]
+    performances = min(PERFORMANCES, len(data))
+    with tqdm(
+        total=len(data) + performances, desc="diagnosis", unit="clip",
+        disable=None if show_progress is None else not show_progress,
+    ) as bar:  # fmt: skip
+        for indices in _batches(len(data)):
+            samples = [data[index] for index in indices]
+            inputs = torch.stack([sample.clip for sample in samples])
+            found = [
+                torch.tensor([sample.action for sample in samples]),
+                answers(net, inputs),
+                motion_features(inputs),
+            ]
+            for decoder in decoders:
+                found += _decoded(decoder, inputs, _device(net))
+            for part, values in zip(parts, found, strict=True):
+                part.append(values)
+            bar.update(len(samples))
+        views = _views(decoders, data, performances, _device(net), bar.update)
+    labels, predicted, features, *rest = [torch.cat(part) for part in parts]
+    return Evidence(
+        labels, predicted, features, tuple(layers), tuple(rest[::2]), tuple(rest[1::2]), views
+    )
+
+
+def answers(net: Net, inputs: Tensor) -> Tensor:
+    """The class that the net answers for each sequence.
+
+    Args:
+        net: in evaluation mode.
+        inputs: ``(N, D, T)``.
+
+    Returns:
+        ``(N,)``, on the CPU.
+    """
+    with torch.no_grad():
+        return net(inputs.to(_device(net))).argmax(1).cpu()
+
+
+def all_answers(net: Net, data: Actions) -> Tensor:
+    """The class that the net answers for each clip of a data set.
+
+    Args:
+        net: in evaluation mode.
+        data: the clips.
+
+    Returns:
+        ``(len(data),)``, on the CPU.
+    """
+    return torch.cat([
+        answers(net, torch.stack([data[index].clip for index in indices]))
+        for indices in _batches(len(data))
+    ])  # fmt: skip
+
+
+def motion_features(inputs: Tensor) -> Tensor:
+    r"""How each joint moves relative to the joint that bears it.
+
+    With the joint's position :math:`r(t)` relative to its parent in the skeleton (the base of the
+    spine, which has none, relative to the camera) and its speed
+    :math:`v(t) = \lVert r(t+1) - r(t) \rVert`: the root mean square of :math:`v` (fast); that of the
+    distance of :math:`r`, averaged over nine frames, from its mean (slow); the median and the 90 %
+    quantile of :math:`v`.
+
+    Args:
+        inputs: ``(N, D, T)``, at least nine frames of skeletons of 25 joints.
+
+    Returns:
+        ``(N, joints, len(FEATURES))``, the mean over the actors who are there; 0 if none is.
+    """
+    position = split_joints(inputs)
+    parent = list(range(position.shape[2]))
+    for bearer, joint in KINECT_BONES:
+        parent[joint] = bearer
+    relative = position - position[:, :, parent]
+    root = [joint for joint, bearer in enumerate(parent) if joint == bearer]
+    relative[:, :, root] = position[:, :, root]
+    speed = relative.diff(dim=-1).norm(dim=3)
+    smooth = relative.unfold(-1, SLOW, 1).mean(-1)
+    slow = (smooth - smooth.mean(-1, keepdim=True)).square().sum(3).mean(-1).sqrt()
+    ordered = speed.sort(-1).values
+    quantiles = [ordered[..., round(share * (speed.shape[-1] - 1))] for share in (0.5, 0.9)]
+    features = torch.stack([speed.square().mean(-1).sqrt(), slow, *quantiles], dim=-1)
+    there = present(inputs)[:, :, None, None]
+    return (features * there).sum(1) / there.sum(1).clamp(min=1)
+
+
+def present(inputs: Tensor) -> Tensor:
+    """Which actors are there at all: those who move.
+
+    Args:
+        inputs: ``(N, D, T)`` of skeletons of 25 joints.
+
+    Returns:
+        bool, ``(N, actors)``.
+    """
+    position = split_joints(inputs)
+    return (position != position[..., :1]).flatten(2).any(2)
+
+
+def _decoded(
+    decoder: FeatureMapDecoder, inputs: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Amplification of each joint and profile of each filter."""
+    given = inputs.to(device)
+    gain = amplification(decoder.attribute(given), given).cpu()
+    actors = split_joints(inputs).shape[1]
+    return (
+        gain.unflatten(1, (actors, -1)).nanmean(1),
+        response_profiles(decoder.responses(given)).cpu(),
+    )
+
+
+def _views(
+    decoders: Sequence[FeatureMapDecoder],
+    data: Actions,
+    performances: int,
+    device: torch.device,
+    done: Callable[[int], Any],
+) -> tuple[ViewDistance, ...]:
+    """Distances of views before and after each layer; actors who are not there do not count."""
+    seen: list[list[Tensor]] = [[] for _ in range(1 + len(decoders))]
+    for indices in _batches(performances):
+        views = torch.stack([data.views(index) for index in indices])
+        inputs = views.flatten(0, 1).to(device)
+        absent = (joint_motion(inputs) == 0).repeat_interleave(3, 1).unsqueeze(2)
+        for part, decoder in zip(seen, [None, *decoders], strict=True):
+            decoded = inputs if decoder is None else decoder.attribute(inputs)
+            part.append(decoded.masked_fill(absent, 0).cpu().view_as(views))
+        done(len(indices))
+    if performances < 2:
+        return tuple(ViewDistance(*3 * [float("nan")]) for _ in seen)
+    return tuple(view_distance(torch.cat(part)) for part in seen)
+
+
+def _batches(length: int) -> Iterator[range]:
+    """Indices in groups of ``BATCH``."""
+    for start in range(0, length, BATCH):
+        yield range(start, min(start + BATCH, length))
+
+
+def _device(net: Net) -> torch.device:
+    return net.mean.device
