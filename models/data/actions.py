@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_video._core.skeletons import KINECT_JOINTS
@@ -93,8 +94,8 @@ class _Performance(NamedTuple):
     joints: Array
     centre: Array
     subject: int
-    informative: Array
-    active: Array
+    informative: NDArray[np.bool_]
+    active: NDArray[np.bool_]
 
 
 class Actions(SeededClips[ActionSample]):
@@ -252,7 +253,7 @@ class Actions(SeededClips[ActionSample]):
             joints, parts, who = joints[::-1], parts[::-1], who[::-1]
         active = np.zeros(self.frames, dtype=bool)
         active[start : start + long] = True
-        centre = np.array([0.6 * u[7] - 0.3, -(0.9 + 0.4 * u[8]), 2.5 + 1.5 * u[9]])
+        centre = np.array([0.4 * u[7] - 0.2, -(0.95 + 0.25 * u[8]), 2.7 + u[9]])
         return _Performance(joints, centre, int(who[0]), _table(parts, side), active)
 
 
@@ -276,7 +277,7 @@ def informative_joints(action: str, side: str = "right") -> Tensor:
     return torch.from_numpy(_table(MOVED[action], int(side == "right")))
 
 
-def _table(parts: tuple[tuple[str, ...], ...], side: int) -> Array:
+def _table(parts: tuple[tuple[str, ...], ...], side: int) -> NDArray[np.bool_]:
     """Names of joints by role as a table, ``*`` being the side."""
     names = [{part.replace("*", ("left", "right")[side]) for part in role} for role in parts]
     return np.array([[joint in role for joint in KINECT_JOINTS] for role in names])

@@ -86,6 +86,8 @@ def test_labels_are_those_of_the_clips_and_uniform() -> None:
 
 def test_the_splits_share_nobody() -> None:
     people, guests = Actions(200, seed=1), Actions(200, 1, "validation")
+    # nor what they do: clips of the same index are unlike in everything
+    assert [people.labels(i) for i in range(20)] != [guests.labels(i) for i in range(20)]
     train = {people[i].subject for i in range(200)}
     validation = {guests[i].subject for i in range(200)}
     assert not train & validation

@@ -13,6 +13,7 @@ from models.data.actions import ACTIONS, FINE_GRAINED, Actions
 
 DATA = Actions(900, seed=3)
 J = {name: number for number, name in enumerate(KINECT_JOINTS)}
+HELD = ("cheer up", "hand waving", *FINE_GRAINED[1:], "hand shaking", "punching")
 BY_ACTION = {
     action: [i for i in range(len(DATA)) if DATA.labels(i) == (number,)]
     for number, action in enumerate(ACTIONS)
@@ -53,6 +54,9 @@ def test_an_action_moves_its_joints_in_its_frames_and_nothing_else(action: str) 
         if action != "reading":  # whose pages are turned now and then
             assert (moving[-1] - moving[0] + 1) / (last - first) > 0.8
         assert moving[0] < 15
+        if action in HELD:  # all the frames but the first and the last, which begin and end it
+            away = own.flatten(0, 2).any(0).nonzero().flatten()
+            assert away[[0, -1]].tolist() == [first + 1, last - 1]
 
 
 def test_what_lands_stays_where_it_is() -> None:
