@@ -1,0 +1,156 @@
+"""Closes the loop of paper 5 over several seeds: ``python -m models.refinement_study``.
+
+For each seed a Res-TCN is trained and diagnosed, and three nets of two streams are trained on the same
+clips in the same order for as many steps: one whose attention stream sees the joints that the diagnosis
+proposes, one that sees as many random joints, and one that sees all. All three have equally many
+parameters, so that what the target gains is told from what a second stream gains. Each finished cell
+is kept at once; the same command continues where a killed one stopped, within a cell too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from captum_video._core.errors import close_matches
+from models._refinement_cells import (
+    ARMS,
+    BASELINE,
+    RANDOM,
+    TARGETED,
+    Cell,
+    Outcome,
+    Settings,
+    as_line,
+    measure,
+    open_results,
+)
+from models._refinement_report import TABLES
+from models._results import write_cells
+from models._tables import aligned, write_csv
+from models.training.loop import Interrupted
+from models.training.memory import keep_freed_memory
+
+RESULTS = Path("runs/refinement_study/cells.jsonl")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: the command line, without the program's name.
+
+    Returns:
+        The exit code: 0, 2 for bad arguments, 130 when interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    stopped = False
+    try:
+        cells = [] if options.plot_only else plan(options.arms, options.seeds)
+        settings = Settings(**{f.name: getattr(options, f.name) for f in fields(Settings)})
+        file = open_results(options.results, None if options.plot_only else settings)
+        outcomes = dict(file.cells)
+        for path in options.also:
+            outcomes |= dict(open_results(path, None).cells)
+        try:
+            for cell in tqdm(cells, desc="refinement", unit="cell", disable=options.quiet):
+                if cell not in outcomes:
+                    outcomes[cell] = _measured(cell, settings, outcomes, options.results.parent)
+                    file.append(as_line(cell, outcomes[cell]))
+        except (KeyboardInterrupt, Interrupted):
+            stopped = True
+        _report(outcomes, options, file.settings)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if stopped:
+        print("Stopped; the same command continues.", file=sys.stderr)
+    return 130 if stopped else 0
+
+
+def plan(arms: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+    """The cells in the order of work: seed by seed, a baseline before what its diagnosis serves.
+
+    Args:
+        arms: of ``ARMS``.
+        seeds: the seeds.
+
+    Returns:
+        The cells, each once, with the baselines that others need.
+
+    Raises:
+        ValueError: an unknown net, or a negative seed.
+    """
+    for arm in arms:
+        if arm not in ARMS:
+            raise ValueError(f"--arms has {arm!r}. {close_matches(arm, ARMS)}")
+    for seed in seeds:
+        if seed < 0:
+            raise ValueError(f"A seed must not be negative, got {seed}.")
+    needed = {BASELINE} if {TARGETED, RANDOM} & set(arms) else set()
+    chosen = [arm for arm in ARMS if arm in {*arms, *needed}]
+    return [Cell(arm, seed) for seed in dict.fromkeys(seeds) for arm in chosen]
+
+
+def _measured(
+    cell: Cell, settings: Settings, outcomes: dict[Cell, Outcome], folder: Path
+) -> Outcome:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        return measure(cell, settings, outcomes, folder)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _report(outcomes: dict[Cell, Outcome], options: argparse.Namespace, settings: Settings) -> None:
+    """Prints the tables of all cells, and writes them and the cells."""
+    stem: Path = options.report or options.results
+    written = []
+    for name, (title, table) in TABLES.items():
+        lines = table(outcomes)
+        if len(lines) > 1:
+            written.append(stem.with_suffix(f".{name}.csv"))
+            write_csv(lines, written[-1])
+            print(f"{title}\n\n{aligned(lines)}\n")
+    if not written:
+        print("No cell is done yet: there is nothing to report.")
+        return
+    if options.merged:
+        written.append(options.merged)
+        write_cells(options.merged, settings, [as_line(c, o) for c, o in sorted(outcomes.items())])
+    print("± is the 95 % interval over seeds, of differences over those that both have")
+    print(f"wrote {', '.join(map(str, written))}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.refinement_study", description=(__doc__ or "").partition("\n")[0]
+    )
+    default = Settings()
+    add = parser.add_argument
+    add("--arms", nargs="+", default=ARMS, help=f"of {', '.join(ARMS)} (default: all)")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
+    add("--steps", type=int, default=default.steps, help="optimiser steps of each training")
+    add("--joints", type=int, default=default.joints, help="joints to propose at most")
+    add("--diagnosed", type=int, default=default.diagnosed, help="clips of a diagnosis")
+    add("--clips", type=int, default=default.clips, help="fresh clips to measure on")
+    add("--threads", type=int, default=default.threads, help="of the arithmetic (default: 1)")
+    add("--results", type=Path, default=RESULTS, help=f"keeps the cells (default: {RESULTS})")
+    add("--also", nargs="+", type=Path, default=[], help="further files of cells to report with")
+    add("--report", type=Path, help="stem of the tables (default: beside the results)")
+    add("--merged", type=Path, help="write all cells into this file")
+    add("--plot-only", action="store_true", help="tables of the results as they are")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    sys.exit(main())
