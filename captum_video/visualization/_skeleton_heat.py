@@ -183,7 +183,7 @@ def _layout(
 ) -> tuple[Figure, np.ndarray, Axes]:
     """Empty axes, placed by inches: map, totals and curve; and the colour bar's."""
     left, gap, under = names_width(rows), 0.12, 0.22
-    width = left + _MAP + gap + _TOTALS + 0.25 + right
+    width = left + _MAP + gap + _TOTALS + 0.28 + right
     legends = legend_rows(handles, width - left)
     tall, lower = len(rows) * _ROW, 0.45 + 0.2 * len(legends)
     top = 0.3 + 0.22 * bool(title)

@@ -11,7 +11,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from captum_video.visualization._colour import SIGNED, colour_map
@@ -32,9 +31,9 @@ def text_width(text: str, size: float) -> float:
     Returns:
         Its width, and a little more, as hinting differs from size to size.
     """
-    renderer = FigureCanvasAgg(Figure(dpi=100)).get_renderer()
+    renderer = FigureCanvasAgg(Figure(dpi=150)).get_renderer()
     font = FontProperties(size=size)
-    return 1.03 * renderer.get_text_width_height_descent(text, font, False)[0] / 100
+    return 1.03 * renderer.get_text_width_height_descent(text, font, False)[0] / 150
 
 
 def blank(width: float, height: float, dpi: int = 150) -> Figure:
@@ -99,13 +98,11 @@ def draw_legend(figure: Figure, handles: Sequence[Line2D], left: float, top: flo
         top: in inches from the figure's lower edge.
     """
     width, height = figure.get_size_inches()
-    legend = Legend(
-        figure, list(handles), [str(handle.get_label()) for handle in handles], loc="upper left",
-        bbox_to_anchor=(left / width, top / height), bbox_transform=figure.transFigure,
+    figure.legend(
+        handles=list(handles), loc="upper left", bbox_to_anchor=(left / width, top / height),
         ncols=len(handles), fontsize=_LEGEND, frameon=False, labelcolor=QUIET, borderaxespad=0,
         borderpad=0, handlelength=1.3, handletextpad=0.5, columnspacing=1.4,
     )  # fmt: skip
-    figure.add_artist(legend)
 
 
 def legend_handles(body: Body, actors: Sequence[int], quantity: str | None) -> list[Line2D]:

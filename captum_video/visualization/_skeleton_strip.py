@@ -98,7 +98,9 @@ def skeleton_strip(
     seen = seen_actors(values, actors)
     points = {name: project(array, view) for name, array in values.items()}
     views, wide = windows(points, seen, shown, scale, _TALL, _SHAPES)
-    present = np.flatnonzero(np.any([there.any(1) for there in seen.values()], axis=0)).tolist()
+    present = np.flatnonzero(
+        np.any([there[:, shown].any(1) for there in seen.values()], axis=0)
+    ).tolist()
     handles = legend_handles(body, present, quantity if dots else None)
     handles.append(length_handle())
     figure, axes = grid(list(values), len(shown), (wide, _TALL), title, handles)
