@@ -6,20 +6,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from captum._utils.common import _format_additional_forward_args
 from captum.attr import LayerAttribution
 from captum.log import log_usage
 from torch import Tensor
 from torch.nn import Conv1d, Module
-from torch.utils._pytree import tree_leaves
 
 from captum_video._core.checks import check_inputs, check_model
-from captum_video._core.guards import check_evaluation_mode, module_of, untouched
+from captum_video._core.guards import module_of
 from captum_video.attr._decoding import compressed, decoded, unprepared
+from captum_video.attr._stack_run import StackRun
 from captum_video.layers import layer_name, resolve_layer
-from captum_video.layers.capture import observed
-from captum_video.layers.recording import Node, Recording
-from captum_video.layers.residual_stack import KEPT, NoResidualStack, ResidualStack, StackLayer
+from captum_video.layers.residual_stack import NoResidualStack, StackLayer
 
 _PROBE_FRAMES = 256
 
@@ -73,6 +70,10 @@ class FeatureMapDecoder(LayerAttribution):
     * Time, which the paper omits: a step stands at the frame where its shortcut is (in the first
       layer, the earlier middle tap of the filter), and frames between steps are interpolated linearly.
       A retrieved sequence is stretched before :math:`x_m` is subtracted.
+
+    * A net that pads with zeros after subtracting the mean sees the mean skeleton before and after the
+      sequence, so that near both ends what is decoded moves there; hold the first and the last frame
+      for a while where that would matter.
 
     The decoded sequence is a picture of the layer, not a reconstruction of the input; its scale is the
     filters' own. It does not depend on a target.
@@ -224,7 +225,7 @@ class FeatureMapDecoder(LayerAttribution):
             RuntimeError: as for :meth:`attribute`.
         """
         check_model(model)
-        found = _Run(model, _single(inputs), additional_forward_args).layers()
+        found = StackRun(model, _single(inputs), additional_forward_args).layers()
         streams = list(dict.fromkeys(id(layer.first) for _, layer in found))
         return [
             DecodableLayer(name, layer.number, streams.index(id(layer.first)), layer.field)
@@ -266,7 +267,7 @@ class FeatureMapDecoder(LayerAttribution):
 
     def _layer(self, sequence: Tensor, additional_forward_args: Any) -> StackLayer:
         """The layer as one forward pass computes it, or an error that lists those that can be."""
-        run = _Run(self.forward_func, sequence, additional_forward_args, self.layer)
+        run = StackRun(self.forward_func, sequence, additional_forward_args, self.layer)
         calls = run.seen.get(self.layer, [])
         if len(calls) == 1:
             try:
@@ -284,56 +285,6 @@ class FeatureMapDecoder(LayerAttribution):
         else:
             cure = f"Layers of the stack: {', '.join(name for name, _ in found)}"
         raise ValueError(f"layer {self._name!r} cannot be decoded, since {reason}. {cure}.")
-
-
-class _Run:
-    """A forward pass, and what each module gave in it."""
-
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        sequence: Tensor,
-        additional_forward_args: Any,
-        layer: Module | None = None,
-    ) -> None:
-        check_evaluation_mode(forward_func)
-        extra = _format_additional_forward_args(additional_forward_args) or ()
-        model = module_of(forward_func)
-        self.modules = dict(model.named_modules()) if model is not None else {}
-        if layer is not None and not any(module is layer for module in self.modules.values()):
-            self.modules["layer"] = layer
-        self.seen: dict[Module, list[Node | None]] = {}
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-            torch.autocast(sequence.device.type, enabled=False),
-            untouched(forward_func, sequence.device),
-        ):
-            given = sequence.detach().clone()
-            recording = Recording(given, KEPT)
-
-            def see(name: str, module: Module, output: Any) -> None:
-                tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-                node = recording.node(tensors[0]) if len(tensors) == 1 else None
-                self.seen.setdefault(module, []).append(node)
-
-            with observed(self.modules, see), recording:
-                forward_func(given, *extra)
-        self.stack = ResidualStack(recording)
-
-    def layers(self) -> list[tuple[str, StackLayer]]:
-        """The modules that give a layer of the stack, from the first layer to the last."""
-        found: dict[Node, tuple[str, StackLayer]] = {}
-        # outer modules first, so that a layer goes by the shortest of its names
-        for name, module in sorted(self.modules.items(), key=lambda item: item[0].count(".")):
-            calls = self.seen.get(module, [])
-            try:
-                layer = self.stack.layer(calls[0] if len(calls) == 1 else None)
-            except NoResidualStack:
-                continue
-            if name:
-                found.setdefault(layer.node, (name, layer))
-        return sorted(found.values(), key=lambda item: item[1].number)
 
 
 def _single(inputs: Tensor | tuple[Tensor]) -> Tensor:
