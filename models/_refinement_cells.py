@@ -50,7 +50,7 @@ class Settings:
         threads: of the arithmetic; sums round differently with another number.
     """
 
-    steps: int = 1200
+    steps: int = 1000
     joints: int = 8
     diagnosed: int = 800
     clips: int = 2000

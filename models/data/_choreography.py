@@ -218,30 +218,39 @@ def _nod(c: Controls, s: Scene) -> None:
     c.head[0, 0] += s.vigour * s.between(0.3, 0.5, 1) * swing * s.hold(0.3)
 
 
+def _raise_hands(c: Controls, up: float) -> None:
+    """Holds both hands higher than the shared posture, or lower."""
+    for side in (0, 1):
+        c.wrists[0, side] += sided(0, up, 0)[side][:, None]
+
+
 def _read(c: Controls, s: Scene) -> None:
+    _raise_hands(c, 0.07)
     begin = s.between(0.1, 0.6, 0)
     turn = np.zeros_like(s.time)
     while begin + 0.6 < s.seconds:
         turn += s.going * bump(s.time, begin, begin + 0.6)
         begin += 1.5 + 1.5 * ((s.u[1] + 7 * begin) % 1)
     inward = -SIDES[s.side] * s.vigour * turn
-    c.bends[0, 0, s.side, 0] += inward * s.between(0.03, 0.05, 2) / LENGTHS["forearm"]
+    c.bends[0, 0, s.side, 0] += inward * s.between(0.10, 0.18, 2) / LENGTHS["forearm"]
     c.bends[0, 1, s.side, 0] += inward * 0.45
     c.bends[0, 1, s.side, 1] += turn * 0.2
 
 
 def _write(c: Controls, s: Scene) -> None:
-    writing, size = s.hold(0.2), s.vigour * s.between(0.007, 0.012, 2)
+    _raise_hands(c, -0.07)
+    writing, size = s.hold(0.2), s.vigour * s.between(0.014, 0.022, 2)
     strokes = size * writing * np.stack([s.wave(2, 4, 0), s.wave(2, 4, 0, 0.3), 0 * s.time])
     c.bends[0, 2, s.side] += strokes / LENGTHS["tip"]
     c.bends[0, 3, s.side] += strokes / LENGTHS["thumb"]
     line = (s.time * s.tempo / s.between(2.0, 3.0, 3)) % 1
-    drift = s.between(0.03, 0.05, 4) * (ease(line / 0.8) - ease((line - 0.8) / 0.2)) * s.hold(0.4)
+    drift = s.between(0.06, 0.10, 4) * (ease(line / 0.8) - ease((line - 0.8) / 0.2)) * s.hold(0.4)
     c.bends[0, 0, s.side, 0] += SIDES[s.side] * drift / LENGTHS["forearm"]
 
 
 def _type(c: Controls, s: Scene) -> None:
-    typing, size = s.hold(0.2), s.vigour * s.between(0.011, 0.016, 2)
+    _raise_hands(c, -0.07)
+    typing, size = s.hold(0.2), s.vigour * s.between(0.020, 0.030, 2)
     drift = 0.006 * s.hold(0.4) * s.wave(0.3, 0.7, 3) / LENGTHS["forearm"]
     for side in (0, 1):
         tap = np.maximum(s.wave(2, 4, 0, side / 2), 0) * size * typing
@@ -250,7 +259,8 @@ def _type(c: Controls, s: Scene) -> None:
 
 
 def _phone(c: Controls, s: Scene) -> None:
-    press = s.hold(0.2) * s.vigour * s.between(0.010, 0.015, 2) / LENGTHS["thumb"]
+    _raise_hands(c, 0.07)
+    press = s.hold(0.2) * s.vigour * s.between(0.022, 0.032, 2) / LENGTHS["thumb"]
     c.bends[0, 3, s.side, 1] += press * s.wave(1.5, 3, 0)
     c.bends[0, 3, s.side, 2] += 0.6 * press * s.wave(1.5, 3, 0, 0.2)
 

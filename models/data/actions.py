@@ -12,16 +12,17 @@ Chosen here:
   push, sitting down and standing up happen once. Before and after, people stand, sit or hold
   something, and all the time they sway and breathe, a centimetre or so, below 0.5 Hz; standing
   feet stay where they are.
-* One person, or the point between two, is 2.5 to 4 m away and up to 0.3 m to a side; the person faces
-  the middle camera within 10 degrees. Two people face each other across its view, within 10
-  degrees; which of them is the first actor is drawn.
+* One person, or the point between two, is 3 to 3.6 m away and up to 0.1 m to a side, as people stand
+  on a mark; the person faces the middle camera within 10 degrees. Two people face each other across
+  its view, within 10 degrees; which of them is the first actor is drawn.
 * The cameras stand at -45, 0 and 45 degrees about that point, the last to the right of a person who
-  faces the middle one, and at one height, 0.9 to 1.3 m.
-* Reading, writing, typing and playing with a phone share one posture, drawn alike: both forearms
-  raised in front, the head bowed, half of the people seated. They differ by motions of millimetres
-  to centimetres: a page turned every 1.5 to 3 s (0.6 s); strokes of 2 to 4 Hz and 7 to 12 mm with a
-  slow drift to the side; finger tips that tap in turn at 2 to 4 Hz, 11 to 16 mm; one thumb at 1.5
-  to 3 Hz, 10 to 15 mm (times tempo and vigour).
+  faces the middle one, and at one height, 1 to 1.1 m.
+* Reading, writing, typing and playing with a phone share one posture: both forearms raised in
+  front, the head bowed, half of the people seated. Who reads or plays holds the hands 14 cm higher
+  than who writes or types, which is about what the posture varies by; the rest is told by small
+  motions: a page turned every 1.5 to 3 s (0.6 s, 10 to 18 cm); strokes of 2 to 4 Hz and 14 to 22 mm
+  with a slow drift to the side; finger tips that tap in turn at 2 to 4 Hz, 20 to 30 mm; one thumb
+  at 1.5 to 3 Hz, 22 to 32 mm (times tempo and vigour).
 * The camera's errors are those of :mod:`models.data._kinect`.
 """
 
@@ -253,7 +254,7 @@ class Actions(SeededClips[ActionSample]):
             joints, parts, who = joints[::-1], parts[::-1], who[::-1]
         active = np.zeros(self.frames, dtype=bool)
         active[start : start + long] = True
-        centre = np.array([0.4 * u[7] - 0.2, -(0.95 + 0.25 * u[8]), 2.7 + u[9]])
+        centre = np.array([0.2 * u[7] - 0.1, -(1.0 + 0.1 * u[8]), 3.0 + 0.6 * u[9]])
         return _Performance(joints, centre, int(who[0]), _table(parts, side), active)
 
 

@@ -162,13 +162,13 @@ _FUSION = Recipe(
 _ACTIONS = Recipe(
     data=Actions,
     data_note=_ACTIONS_NOTE,
-    steps=2000,
+    steps=1000,
     batch_size=64,
-    lr=2e-3,
-    eval_every=400,
+    lr=4e-3,
+    eval_every=200,
     eval_clips=800,
     tolerance=0.05,
-    task=SequenceClassification(),
+    task=SequenceClassification(l1=1e-5),
     data_options=("frames",),
 )
 
