@@ -71,16 +71,23 @@ def failure(error: Exception, inputs: Tensor) -> ModelError:
         The error to raise.
     """
     reason = (str(error).strip() or "no reason given").rstrip(".")
-    sequence = inputs.dim() == 3
-    axes, options = (
-        ("N, D, T", "--frames and --actors")
-        if sequence
-        else ("N, C, T, H, W", "--frames, --size and --grey")
-    )
+    options = "--frames and --actors" if inputs.dim() == 3 else "--frames, --size and --grey"
     return ModelError(
-        f"the model failed on an input of shape {tuple(inputs.shape)} ({axes}): "
+        f"the model failed on an input of shape {tuple(inputs.shape)} ({axes(inputs)}): "
         f"{type(error).__name__}: {reason}. Check {options}"
     )
+
+
+def axes(inputs: Tensor) -> str:
+    """What the axes of an input are.
+
+    Args:
+        inputs: of a video or a sequence.
+
+    Returns:
+        Such as ``N, C, T, H, W``.
+    """
+    return "N, D, T" if inputs.dim() == 3 else "N, C, T, H, W"
 
 
 def _asked(model: nn.Module, inputs: Tensor) -> Any:

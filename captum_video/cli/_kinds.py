@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from captum_video.cli._errors import UsageError
@@ -68,13 +69,14 @@ def check_options(options: argparse.Namespace, kind: Kind[Any]) -> None:
                 )
 
 
-def check_model(facts: Facts, kind: Kind[Any], options: argparse.Namespace) -> None:
+def check_model(facts: Facts, kind: Kind[Any], model: str, clip: Path) -> None:
     """Refuses a model that says that it takes another kind of clips.
 
     Args:
         facts: what is known of the model.
         kind: what kind of clips there are.
-        options: the parsed command line.
+        model: where it comes from.
+        clip: one of the clips.
 
     Raises:
         UsageError: if it does.
@@ -82,6 +84,6 @@ def check_model(facts: Facts, kind: Kind[Any], options: argparse.Namespace) -> N
     takes = VIDEOS if facts.size else SKELETONS
     if takes is not kind:
         raise UsageError(
-            f"--model {options.model}: {facts.name} takes {takes.name} ({takes.form}), not "
-            f"{kind.name} such as {options.clips[0]}"
+            f"--model {model}: {facts.name} takes {takes.name} ({takes.form}), not {kind.name} such "
+            f"as {clip}"
         )

@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from captum_video.cli._answers import failure
+from captum_video import FeatureMapDecoder
+from captum_video.cli._answers import axes, failure
 from captum_video.cli._coverage import BEYOND, as_json, phrase
+from captum_video.cli._kind import Kind
+from captum_video.cli._kinds import SKELETONS, VIDEOS, check_model, check_options
 from captum_video.cli._model import Facts, load_model
+from captum_video.cli._skeleton import ACTORS
 from captum_video.cli._terminal import assumptions, complain, reason, say
-from captum_video.cli._video import model_inputs, read_frames
+from captum_video.io import KINECT_JOINTS
 from captum_video.layers import LayerFacts, list_layers
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -31,7 +35,8 @@ _PLUMBING = (
     nn.LayerNorm,
     nn.GroupNorm,
 )
-_COLUMNS = ("layer", "type", "output", "slices", "frames of a slice", "Grad-CAM")
+_COLUMNS = ("layer", "type", "output", "slices", "frames of a slice")
+_BLANK = 96  # frames of a blank sequence, where the model does not say
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,13 @@ class Row:
         facts: what it gives.
         mark: ``"*"`` for the layer that the model recommends, ``"a"`` for its attention.
         listed: whether it is worth choosing.
+        decodable: whether the feature map decoder takes it; ``None`` of a model of videos.
     """
 
     facts: LayerFacts
     mark: str
     listed: bool
+    decodable: bool | None = None
 
     @property
     def spatial(self) -> bool:
@@ -74,7 +81,7 @@ class Row:
         return self.facts.calls == 1 and not known and len(self.facts.shape) > 2
 
     def verdict(self, frames: int) -> str:
-        """Whether Grad-CAM can use it, in words.
+        """Whether Grad-CAM, or of sequences the decoder, can use it, in words.
 
         Args:
             frames: how many the clip has.
@@ -82,6 +89,8 @@ class Row:
         Returns:
             ``"yes"``, or what stands against it.
         """
+        if self.decodable is not None:
+            return "yes" if self.decodable else "no"
         if self.facts.calls > 1:
             return f"no: called {self.facts.calls} times"
         if self.lost:
@@ -105,12 +114,18 @@ def show_layers(options: argparse.Namespace) -> int:
     Raises:
         UsageError: if the model cannot be had.
     """
-    model, facts, device = load_model(options)
+    skeletons = options.clip is not None and SKELETONS.holds(options.clip)
+    model, facts, device = load_model(options, sequences=skeletons)
+    kind = SKELETONS if skeletons or not facts.size else VIDEOS
+    if options.clip is not None:
+        check_model(facts, SKELETONS if skeletons else VIDEOS, options.model, options.clip)
+    check_options(options, kind)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            inputs = _inputs(facts, options).to(device)
+            inputs = _inputs(facts, options, kind).to(device)
             found = _found(model, inputs)
+            rows = _rows(model, facts, found, _decodable(model, inputs))
     except Exception as error:
         if options.traceback:
             traceback.print_exc()
@@ -118,7 +133,6 @@ def show_layers(options: argparse.Namespace) -> int:
         return 1
     for text in dict.fromkeys(str(warning.message) for warning in caught):
         complain(f"warning: {text}")
-    rows = _rows(model, facts, found)
     shown = [row for row in rows if row.listed or options.all]
     if options.json:
         say(json.dumps(_as_json(shown, facts, inputs, options), indent=2, ensure_ascii=False))
@@ -126,17 +140,26 @@ def show_layers(options: argparse.Namespace) -> int:
     if facts.assumed:
         say(f"{facts.name}: assuming {assumptions(facts)}")
     clip = "a blank clip" if options.clip is None else str(options.clip)
-    say(f"{facts.name} on {clip}, {tuple(inputs.shape)} (N, C, T, H, W)\n")
+    say(f"{facts.name} on {clip}, {tuple(inputs.shape)} ({axes(inputs)})\n")
     say(_table(shown, inputs.shape[2]))
     say(_notes(rows, shown, options.all))
     return 0
 
 
-def _inputs(facts: Facts, options: argparse.Namespace) -> Tensor:
-    if options.clip is None:
-        return torch.zeros(1, 1 if facts.grey else 3, facts.frames, *facts.size)
-    clip, _, _ = read_frames(options.clip, facts, options)
-    return model_inputs(clip, facts, options.fit)
+def _inputs(facts: Facts, options: argparse.Namespace, kind: Kind[Any]) -> Tensor:
+    if options.clip is not None:
+        return kind.read(options.clip, facts, options)[1]
+    if kind is SKELETONS:
+        dimensions = (options.actors or ACTORS) * 3 * len(KINECT_JOINTS)
+        return torch.zeros(1, dimensions, facts.frames or _BLANK)
+    return torch.zeros(1, 1 if facts.grey else 3, facts.frames, *facts.size)
+
+
+def _decodable(model: nn.Module, inputs: Tensor) -> set[str] | None:
+    """The layers that the feature map decoder takes; ``None`` of a model of videos."""
+    if inputs.dim() != 3:
+        return None
+    return {layer.name for layer in FeatureMapDecoder.layers(model, inputs)}
 
 
 def _found(model: nn.Module, inputs: Tensor) -> list[LayerFacts]:
@@ -146,10 +169,17 @@ def _found(model: nn.Module, inputs: Tensor) -> list[LayerFacts]:
         raise failure(error, inputs) from error
 
 
-def _rows(model: nn.Module, facts: Facts, found: list[LayerFacts]) -> list[Row]:
+def _rows(
+    model: nn.Module, facts: Facts, found: list[LayerFacts], decodable: set[str] | None
+) -> list[Row]:
     modules = dict(model.named_modules())
     marks = {facts.attention: "a", facts.layer: "*"}
     every = {layer.name: Row(layer, marks.get(layer.name, ""), True) for layer in found}
+    if decodable is not None:
+        return [
+            replace(row, listed=bool(row.mark) or name in decodable, decodable=name in decodable)
+            for name, row in every.items()
+        ]
     blocks = {
         name: row.grid
         for name, row in every.items()
@@ -181,7 +211,8 @@ def _worth(row: Row, module: nn.Module, blocks: dict[str, tuple[int, ...]]) -> b
 
 
 def _table(rows: list[Row], frames: int) -> str:
-    cells = [("", *_COLUMNS)]
+    videos = all(row.decodable is None for row in rows)
+    cells = [("", *_COLUMNS, "Grad-CAM" if videos else "decoder")]
     for row in rows:
         layer, placed = row.facts, row.facts.arrangement
         coverage = None if placed is None else placed.coverage
@@ -237,6 +268,7 @@ def _as_json(
                 "time_slices": layer.slices,
                 "coverage": None if coverage is None else as_json(coverage),
                 "grad_cam": row.spatial,
+                "decodable": bool(row.decodable),
                 "verdict": row.verdict(inputs.shape[2]),
                 "recommended": row.mark == "*",
                 "attention": row.mark == "a",

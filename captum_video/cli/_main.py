@@ -67,7 +67,7 @@ def _explain(options: argparse.Namespace) -> int:
     kind = kind_of(options, method)
     check_options(options, kind)
     model, facts, device = load_model(options, sequences=kind is KINDS["skeletons"])
-    check_model(facts, kind, options)
+    check_model(facts, kind, options.model, options.clips[0])
     if method.regression:
         check_output(options.target, facts)
     else:

@@ -188,7 +188,9 @@ def _facts(model: nn.Module, options: argparse.Namespace, sequences: bool) -> Fa
         return default
 
     frames = choose("frames", 0 if sequences else 16)
-    size = choose("size", () if sequences else (112, 112))
+    size = getattr(info, "size", None)
+    if size is None or isinstance(size, int) or len(size):  # sequences have none
+        size = choose("size", () if sequences else (112, 112))
     mean, std = choose("mean", (0.0,)), choose("std", (1.0,))
     mean, std = ((v,) if isinstance(v, int | float) else tuple(v) for v in (mean, std))
     if not all(value > 0 for value in std):

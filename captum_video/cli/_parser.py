@@ -62,14 +62,19 @@ def build_parser(methods: Iterable[str]) -> argparse.ArgumentParser:
     layers = commands.add_parser(
         "layers",
         help="list a model's layers and the frames that they cover",
-        description="Lists the layers that Grad-CAM can explain: their shape, their time slices, and "
-        "the frames that each slice covers.",
+        description="Lists the layers that Grad-CAM can explain, or of a model of skeletons those "
+        "that can be decoded: their shape, their time slices, and the frames that each slice covers.",
     )
     layers.add_argument(
-        "clip", nargs="?", type=Path, metavar="CLIP", help="video or folder (default: a blank clip)"
+        "clip",
+        nargs="?",
+        type=Path,
+        metavar="CLIP",
+        help="video, folder or .skeleton file (default: a blank clip)",
     )
     _add_model(layers)
     _add_clip(layers)
+    _add_skeletons(layers)
     _add_listing(layers)
     return parser
 

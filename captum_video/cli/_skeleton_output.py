@@ -39,19 +39,20 @@ def _draw(folder: Path, result: Result[Skeletons], rate: float) -> None:
 
 
 def _responses(result: Result[Skeletons]) -> np.ndarray:
-    """How strongly the filters of each layer respond over time: a picture of each, from the top."""
+    """How strongly the filters of each layer respond over time: a picture of each, side by side."""
     pictures = []
     for layer in result.explanation.decoded:
         figure, _ = filter_responses({layer.layer: layer.responses.unsqueeze(0)})
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pictures.append(np.asarray(canvas.buffer_rgba())[..., :3])
-    width = max(picture.shape[1] for picture in pictures)
+    height = max(picture.shape[0] for picture in pictures)
     return np.concatenate(
         [
-            np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+            np.pad(picture, ((0, height - picture.shape[0]), (0, 0), (0, 0)), constant_values=255)
             for picture in pictures
-        ]
+        ],
+        axis=1,
     )
 
 

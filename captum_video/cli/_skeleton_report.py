@@ -29,7 +29,7 @@ def describe(result: Result[Skeletons]) -> list[str]:
     return [
         _clip_line(result.source),
         *prediction_lines(result),
-        f"decoded: {names}, which depends on no class, by {result.method}",
+        f"explained: {names}, decoded for no class in particular, by {result.method}",
         *(_layer_line(result.source, layer) for layer in decoded),
     ]
 
@@ -56,13 +56,15 @@ def _layer_line(source: Skeletons, layer: Decoded) -> str:
         for verb, some in (("amplifies", more), ("loses", less))
         if some
     ]
-    return f"{layer.layer}{sees}: {'; '.join(parts) or 'all joints move as in the input'}"
+    if not parts:
+        return f"{layer.layer}{sees}: all joints move as in the input"
+    return f"{layer.layer}{sees} {'; '.join(parts)} of all motion"
 
 
 def _change(source: Skeletons, joint: Joint) -> str:
     return (
         f"{source.joint(joint.place)} x{2**joint.amplification:.2g} "
-        f"({100 * joint.before:.1f} to {100 * joint.share:.1f} %)"
+        f"({100 * joint.before:.1f} % to {100 * joint.share:.1f} %)"
     )
 
 

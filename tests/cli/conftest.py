@@ -13,7 +13,7 @@ from tests.cli.workplace import moving
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a clip and modules of models, which is also where the command runs."""
-    for module in ("tinynets", "tinyposes"):
+    for module in ("tinynets", "tinyposes", "tinyskeletons"):
         shutil.copy(Path(__file__).with_name(f"{module}.py"), tmp_path)
         monkeypatch.delitem(sys.modules, module, raising=False)
     (tmp_path / "brokenmodule.py").write_text("import no_such_dependency\n")
