@@ -154,7 +154,7 @@ def test_a_joint_has_three_rows_of_its_map() -> None:
     labels = axes[0].get_yticklabels()
     near = [k for k, place in enumerate(axes[0].get_yticks()) if place == row]
     assert [labels[k].get_text() for k in near] == ["hand tip"]
-    part = [text for text in axes[0].texts if text.get_text() == "right arm"][0]
+    part = next(text for text in axes[0].texts if text.get_text() == "right arm")
     assert abs(part.get_position()[1] - row) < 9
     assert_legible(figure)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_frames_are_a_video_of_all_of_time(tmp_path: Path) -> None:
 def test_pixels_change_where_a_joint_moves() -> None:
     film = skeleton_frames({"a": still(), "b": rising()}, **BLANK)
     heights = [ink_height(frame, INKS[0][1]) for frame in film]
-    assert all(later < earlier for earlier, later in zip(heights, heights[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(heights))
     changed = (film != film[0]).any((0, 3))
     rows, columns = np.nonzero(changed)
     assert columns.min() > film.shape[2] / 2  # the panel of "a" is still
@@ -96,7 +97,7 @@ def test_panels_are_those_of_the_strip() -> None:
 def test_height_and_captions() -> None:
     film = skeleton_frames({"a": sequence()}, height=64, **OWN)
     assert 64 < film.shape[1] < 110
-    with pytest.raises(ValueError, match="height must be .* from 40 on, got 39"):
+    with pytest.raises(ValueError, match=r"height must be .* from 40 on, got 39"):
         skeleton_frames({"a": sequence()}, height=39, **OWN)
     with pytest.raises(ValueError, match=r"captions must be one per frame \(6\), got 1"):
         skeleton_frames({"a": sequence()}, captions=["x"], **OWN)

@@ -184,7 +184,7 @@ def test_weights_are_dots_at_their_joints() -> None:
             place = -at(values, actor, joint, 0, 5), at(values, actor, joint, 1, 5)
             assert np.allclose(places[joint], place)
             colour = signed_colours(np.array([weight]), scale)[0]
-            assert np.allclose(found.get_facecolors()[joint, :3], colour)
+            assert np.allclose(np.asarray(found.get_facecolor())[joint, :3], colour)
             assert areas[joint] == pytest.approx(70 * min(1, abs(weight) / scale))
     texts = [text.get_text() for text in legend_texts(figure)]
     assert {"positive grad", "negative grad"} < set(texts)
