@@ -63,7 +63,8 @@ def check_options(options: argparse.Namespace, kind: Kind[Any]) -> None:
     """
     for other in KINDS.values():
         for option in sorted(other.options - kind.options):
-            if getattr(options, option) not in (None, False):
+            given = getattr(options, option)
+            if given is not None and given is not False:  # 0.0 is given, too
                 raise UsageError(
                     f"--{option.replace('_', '-')} is for {other.name}, not for {kind.name}"
                 )

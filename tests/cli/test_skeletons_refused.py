@@ -63,7 +63,10 @@ def test_options_of_skeletons_are_not_for_videos(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((*NET, "--layer", "layer5"), "There is no layer 'layer5'. Did you mean 'layer"),
+        (
+            (*NET, "--layer", "layer5"),
+            "--layer 'layer5': the model has no such layer. Did you mean 'layer4'",
+        ),
         ((*NET, "--layer", "layer1,,layer2"), "--layer layer1,,layer2: there is an empty name"),
         (
             ("--model", "tinynets:informed"),
@@ -171,9 +174,7 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(
     assert err.count("\n") == 6
 
 
-def test_skeletons_and_videos_at_once(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_skeletons_and_videos_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert explain("a.skeleton", "walk.mp4", *NOWHERE, *DECODER) == 2
     assert f"walk.mp4: {OURS}" in capsys.readouterr().err
 
@@ -189,7 +190,7 @@ def test_the_layers_of_a_model_of_skeletons(capsys: pytest.CaptureFixture[str]) 
     assert all(row[-1] == "yes" for row in table)
     assert "1x6x6" in lines[5]
     assert "7 frames each, every 2" in lines[5]
-    assert "4 of 13 layers" in lines[-1]
+    assert "4 of 14 layers" in lines[-1]
 
     write_skeleton(Path("dance.skeleton"), [{IDS[0]: body} for body in walk(5)])
     assert main(["layers", "dance.skeleton", *NET, "--json", "--all"]) == 0
