@@ -27,9 +27,9 @@ def test_reading_turns_pages_inwards(side: int) -> None:
     assert len(starts) == 2
     assert set((ends - starts).tolist()) <= {11, 12}  # 0.6 s, less the ends at 0
     assert 1.5 * 20 <= np.diff(starts)[0] <= 3 * 20 + 1
-    assert 0.03 < size(tip) < 0.12
+    assert 0.1 < size(tip) < 0.25
     assert (-SIDES[side] * tip[0] > -1e-12).all()
-    assert np.abs(controls.bends[0, 0, side, 0]).max() == pytest.approx(0.04 / 0.25, rel=0.02)
+    assert np.abs(controls.bends[0, 0, side, 0]).max() == pytest.approx(0.14 / 0.25, rel=0.02)
     assert not moved[0, J[f"elbow_{name}"]].any()
 
 
@@ -39,11 +39,11 @@ def test_writing_is_fast_strokes_and_a_slow_drift() -> None:
         strokes = controls.bends[0, bone, 1] * long
         # 3 Hz: a sine changes sign 6 times a second
         assert abs(crossings(strokes[0, INSIDE]) - 6 * 72 / 20) <= 1
-        assert np.abs(strokes[0]).max() == pytest.approx(0.0095, rel=0.05)
-        assert np.abs(strokes[1]).max() == pytest.approx(0.0095, rel=0.05)
+        assert np.abs(strokes[0]).max() == pytest.approx(0.018, rel=0.05)
+        assert np.abs(strokes[1]).max() == pytest.approx(0.018, rel=0.05)
         assert abs(np.corrcoef(strokes[:2, INSIDE])[0, 1]) < 0.5
     line = controls.bends[0, 0, 1, 0] * 0.25
-    assert 0.035 < line.max() < 0.041
+    assert 0.07 < line.max() < 0.081
     assert line.min() > -1e-12
     back = np.diff(line[INSIDE]).min()
     out = np.diff(line[INSIDE]).max()
@@ -59,7 +59,7 @@ def test_typing_taps_with_both_hands_in_turn() -> None:
     assert (left >= 0).all()
     assert (right >= 0).all()
     assert (np.minimum(left, right) < 1e-9).all()
-    assert max(left.max(), right.max()) == pytest.approx(0.0135, rel=0.05)
+    assert max(left.max(), right.max()) == pytest.approx(0.025, rel=0.05)
     down = [int((np.diff((taps[INSIDE] > 1e-9).astype(int)) == 1).sum()) for taps in (left, right)]
     assert all(abs(count - 3 * 72 / 20) <= 1 for count in down)
     for name in ("left", "right"):
@@ -75,7 +75,7 @@ def test_on_a_phone_one_thumb_is_at_work(side: int) -> None:
     assert not moved[0, others].any()
     # 2.25 Hz
     assert abs(crossings(moved[0, thumb, 1, INSIDE]) - 4.5 * 72 / 20) <= 1
-    assert 0.009 < size(moved[0, thumb]) < 0.016
+    assert 0.02 < size(moved[0, thumb]) < 0.035
 
 
 def test_vigour_scales_and_tempo_speeds_up() -> None:
