@@ -17,6 +17,7 @@ NAMES = (
     "temporal_parameters",
     "fusion",
     "fusion_post_hoc",
+    "skeletons",
 )
 
 
