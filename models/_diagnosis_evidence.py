@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from captum_video import FeatureMapDecoder
-from captum_video._core.skeletons import KINECT_BONES, split_joints
+from captum_video._core.skeletons import KINECT_BONES, KINECT_JOINTS, split_joints
 from captum_video.metrics import (
     ViewDistance,
     amplification,
@@ -19,15 +18,20 @@ from captum_video.metrics import (
     response_profiles,
     view_distance,
 )
-from models._diagnosis_net import Net
+from models._diagnosis_net import HeldDecoder, Net, decoders
 from models.data.actions import Actions
 
 BATCH = 64
 #: performances that are seen by all cameras
 PERFORMANCES = 96
-#: frames in the mean that is called slow
-SLOW = 9
-FEATURES = ("fast", "slow", "median speed", "top speed")
+#: frames in the means whose differences say how a joint moves
+SCALES = (1, 2, 4, 8, 16, 32)
+
+_SWAPPED = {"left": "right", "right": "left"}
+_MIRRORED = [
+    KINECT_JOINTS.index("_".join(_SWAPPED.get(word, word) for word in joint.split("_")))
+    for joint in KINECT_JOINTS
+]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Evidence:
     Attributes:
         labels: the class of each clip, ``(N,)``.
         predicted: the class that the net answers, ``(N,)``.
-        features: how each joint of a clip moves, ``(N, joints, len(FEATURES))``, by
+        features: how each joint of a clip moves, ``(N, joints, features)``, by
             :func:`motion_features`.
         layers: dotted names of the decoded layers.
         amplification: by layer, ``(N, joints)``, the mean over the actors who are there.
@@ -55,7 +59,12 @@ class Evidence:
 
 
 def gather(
-    net: Net, layers: Sequence[str], data: Actions, *, show_progress: bool | None = False
+    net: Net,
+    layers: Sequence[str],
+    data: Actions,
+    *,
+    what: str = "diagnosis",
+    show_progress: bool | None = False,
 ) -> Evidence:
     """Runs the net on all clips of a data set and decodes its layers.
 
@@ -63,16 +72,17 @@ def gather(
         net: in evaluation mode.
         layers: dotted names.
         data: the clips.
+        what: what the progress bar is called.
         show_progress: whether to draw a progress bar; ``None`` for a terminal only.
 
     Returns:
         The evidence, on the CPU.
     """
-    decoders = [FeatureMapDecoder(net, layer) for layer in layers]
+    held = decoders(net, layers, data[0].clip.unsqueeze(0))
     parts: list[list[Tensor]] = [[] for _ in range(3 + 2 * len(layers))]
     performances = min(PERFORMANCES, len(data))
     with tqdm(
-        total=len(data) + performances, desc="diagnosis", unit="clip",
+        total=len(data) + performances, desc=what, unit="clip",
         disable=None if show_progress is None else not show_progress,
     ) as bar:  # fmt: skip
         for indices in _batches(len(data)):
@@ -83,12 +93,12 @@ def gather(
                 answers(net, inputs),
                 motion_features(inputs),
             ]
-            for decoder in decoders:
+            for decoder in held:
                 found += _decoded(decoder, inputs, _device(net))
             for part, values in zip(parts, found, strict=True):
                 part.append(values)
             bar.update(len(samples))
-        views = _views(decoders, data, performances, _device(net), bar.update)
+        views = _views(held, data, performances, _device(net), bar.update)
     labels, predicted, features, *rest = [torch.cat(part) for part in parts]
     return Evidence(
         labels, predicted, features, tuple(layers), tuple(rest[::2]), tuple(rest[1::2]), views
@@ -126,35 +136,45 @@ def all_answers(net: Net, data: Actions) -> Tensor:
 
 
 def motion_features(inputs: Tensor) -> Tensor:
-    r"""How each joint moves relative to the joint that bears it.
+    r"""How much each joint moves at several time scales, relative to the joint that bears it.
 
     With the joint's position :math:`r(t)` relative to its parent in the skeleton (the base of the
-    spine, which has none, relative to the camera) and its speed
-    :math:`v(t) = \lVert r(t+1) - r(t) \rVert`: the root mean square of :math:`v` (fast); that of the
-    distance of :math:`r`, averaged over nine frames, from its mean (slow); the median and the 90 %
-    quantile of :math:`v`.
+    spine, which has none, relative to the camera):
+
+    .. math::
+        f_w = \sqrt{\operatorname*{mean}_t \Bigl\lVert
+        \tfrac1w \sum_{k=0}^{w-1} r(t + w + k) - r(t + k) \Bigr\rVert^2}
+
+    for :math:`w = 1, 2, 4, \dots, 32` frames, as far as two such windows fit into the sequence, and
+    :math:`f_w / f_1`, from which the error of a depth camera, larger for farther people and mostly
+    independent from frame to frame, cancels. Since people act with either hand, a joint and its mirror
+    image share the larger value of both.
 
     Args:
-        inputs: ``(N, D, T)``, at least nine frames of skeletons of 25 joints.
+        inputs: ``(N, D, T)``, at least four frames of skeletons of 25 joints.
 
     Returns:
-        ``(N, joints, len(FEATURES))``, the mean over the actors who are there; 0 if none is.
+        ``(N, joints, features)``, the mean over the actors who are there; 0 if none is.
     """
-    position = split_joints(inputs)
+    position = split_joints(inputs).double()
     parent = list(range(position.shape[2]))
     for bearer, joint in KINECT_BONES:
         parent[joint] = bearer
     relative = position - position[:, :, parent]
     root = [joint for joint, bearer in enumerate(parent) if joint == bearer]
     relative[:, :, root] = position[:, :, root]
-    speed = relative.diff(dim=-1).norm(dim=3)
-    smooth = relative.unfold(-1, SLOW, 1).mean(-1)
-    slow = (smooth - smooth.mean(-1, keepdim=True)).square().sum(3).mean(-1).sqrt()
-    ordered = speed.sort(-1).values
-    quantiles = [ordered[..., round(share * (speed.shape[-1] - 1))] for share in (0.5, 0.9)]
-    features = torch.stack([speed.square().mean(-1).sqrt(), slow, *quantiles], dim=-1)
+    changes = []
+    for width in SCALES:
+        if 2 * width <= inputs.shape[-1]:
+            mean = relative.unfold(-1, width, 1).mean(-1)
+            step = mean[..., width:] - mean[..., :-width]
+            changes.append(step.square().sum(3).mean(-1).sqrt())
+    least = torch.finfo(position.dtype).tiny
+    shares = [change / changes[0].clamp(min=least) for change in changes[1:]]
+    features = torch.stack([*changes, *shares], dim=-1)
     there = present(inputs)[:, :, None, None]
-    return (features * there).sum(1) / there.sum(1).clamp(min=1)
+    features = (features * there).sum(1) / there.sum(1).clamp(min=1)
+    return torch.maximum(features, features[:, _MIRRORED])
 
 
 def present(inputs: Tensor) -> Tensor:
@@ -170,12 +190,10 @@ def present(inputs: Tensor) -> Tensor:
     return (position != position[..., :1]).flatten(2).any(2)
 
 
-def _decoded(
-    decoder: FeatureMapDecoder, inputs: Tensor, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _decoded(decoder: HeldDecoder, inputs: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Amplification of each joint and profile of each filter."""
     given = inputs.to(device)
-    gain = amplification(decoder.attribute(given), given).cpu()
+    gain = amplification(decoder.decoded(given), given).cpu()
     actors = split_joints(inputs).shape[1]
     return (
         gain.unflatten(1, (actors, -1)).nanmean(1),
@@ -184,20 +202,20 @@ def _decoded(
 
 
 def _views(
-    decoders: Sequence[FeatureMapDecoder],
+    held: Sequence[HeldDecoder],
     data: Actions,
     performances: int,
     device: torch.device,
     done: Callable[[int], Any],
 ) -> tuple[ViewDistance, ...]:
     """Distances of views before and after each layer; actors who are not there do not count."""
-    seen: list[list[Tensor]] = [[] for _ in range(1 + len(decoders))]
+    seen: list[list[Tensor]] = [[] for _ in range(1 + len(held))]
     for indices in _batches(performances):
         views = torch.stack([data.views(index) for index in indices])
         inputs = views.flatten(0, 1).to(device)
         absent = (joint_motion(inputs) == 0).repeat_interleave(3, 1).unsqueeze(2)
-        for part, decoder in zip(seen, [None, *decoders], strict=True):
-            decoded = inputs if decoder is None else decoder.attribute(inputs)
+        for part, decoder in zip(seen, [None, *held], strict=True):
+            decoded = inputs if decoder is None else decoder.decoded(inputs)
             part.append(decoded.masked_fill(absent, 0).cpu().view_as(views))
         done(len(indices))
     if performances < 2:

@@ -8,18 +8,17 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from captum_video import FeatureMapDecoder
 from captum_video._core.skeletons import KINECT_JOINTS
 from captum_video.visualization import skeleton_strip
 from models._diagnosis_compare import Gain
-from models._diagnosis_evidence import FEATURES
+from models._diagnosis_evidence import SCALES
 from models._diagnosis_figures import (
     amplification_figure,
     confusion_figure,
     signature_figure,
     views_figure,
 )
-from models._diagnosis_net import Net
+from models._diagnosis_net import Net, decoders
 from models._diagnosis_proposal import LEAST_CLIPS, MARGIN
 from models._diagnosis_results import Diagnosis, as_json, extremes, finite_mean
 from models._tables import write_csv
@@ -109,8 +108,9 @@ def _proposal(diagnosis: Diagnosis) -> str:
         ],
     )  # fmt: skip
     return (
-        f"{text}\n\n{table}\n\nSeparability is the best |2 AUROC - 1| of the joint's "
-        f"{', '.join(FEATURES)} motion relative to the joint that bears it, over the confused pairs "
+        f"{text}\n\n{table}\n\nSeparability is the best |2 AUROC - 1| of how much the joint "
+        f"moves, relative to the joint that bears it, from one window of {SCALES[0]} to {SCALES[-1]} "
+        "frames to the next (the larger of a joint and its mirror image), over the confused pairs "
         f"weighted by their clips; with shuffled labels the best joint reaches {proposal.chance:.3f}. "
         "The share of motion is that of the last decoded layer against the input, over the clips of "
         "the weak classes. Evidence is what exceeds chance, times a factor that is 1/2 for the median "
@@ -240,7 +240,8 @@ def _strips(diagnosis: Diagnosis, net: Net, data: Actions, folder: Path) -> list
         clip, right = _example(diagnosis, index, right=kind == "best")
         inputs = data[clip].clip.unsqueeze(0).to(net.mean.device)
         rows = {"input": inputs[0]}
-        rows |= {layer: FeatureMapDecoder(net, layer).attribute(inputs)[0] for layer in shown}
+        held = decoders(net, shown, inputs)
+        rows |= {n: decoder.decoded(inputs)[0] for n, decoder in zip(shown, held, strict=True)}
         name = diagnosis.classes[index]
         answer = diagnosis.classes[int(diagnosis.evidence.predicted[clip])]
         text = f"{name} ({kind} class), clip {clip}, answered " + ("right" if right else answer)
