@@ -20,10 +20,11 @@ examples:
   captum-video explain wave.skeleton --model hubconf:res_tcn_small \\
       --method feature-map-decoder --layer layer1,layer7
 
-Each CLIP is a video file or a folder of images, or for feature-map-decoder a .skeleton file of
-NTU RGB+D. It gets a folder of its own in DIR with overlay.mp4, strip.png, relevance.safetensors and
-summary.json; skeletons get skeletons.mp4, strip.png, responses.png, decoded.safetensors and
-summary.json. Exit status: 0 all clips done, 1 some could not be, 2 wrong usage, 130 interrupted.
+Each CLIP is a video file or a folder of images, or for feature-map-decoder and deep-taylor a
+.skeleton file of NTU RGB+D. It gets a folder of its own in DIR with overlay.mp4, strip.png,
+relevance.safetensors and summary.json. Skeletons get skeletons.mp4 instead of the overlay, with
+responses.png and decoded.safetensors where layers are decoded, and joints.png where relevance is.
+Exit status: 0 all clips done, 1 some could not be, 2 wrong usage, 130 interrupted.
 """
 
 

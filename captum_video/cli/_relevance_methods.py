@@ -100,10 +100,12 @@ def _selective(request: Request, seed: str) -> Explanation:
 
 
 def _deep_taylor_options(request: Request, seed: str | None) -> dict[str, Any]:
-    """What deep Taylor is given: the inputs' range, and the seed if one was asked for."""
-    low, high = normalized_range(request.facts.mean, request.facts.std)
-    device = request.inputs.device
-    options: dict[str, Any] = {"input_range": (low.to(device), high.to(device))}
+    """What deep Taylor is given: pixels' range, as coordinates have none, and the seed if asked for."""
+    options: dict[str, Any] = {}
+    if request.facts.size:
+        low, high = normalized_range(request.facts.mean, request.facts.std)
+        device = request.inputs.device
+        options["input_range"] = (low.to(device), high.to(device))
     return options if seed is None else {**options, "seed": seed}
 
 
@@ -111,6 +113,8 @@ RELEVANCE_METHODS = {
     "discriminative-relevance": Method(
         _plan_discriminative, frozenset({"seed_with", "frozen_frame"})
     ),
-    "deep-taylor": Method(_plan_deep_taylor, frozenset({"seed_with"})),
+    "deep-taylor": Method(
+        _plan_deep_taylor, frozenset({"seed_with"}), reads=("videos", "skeletons")
+    ),
     "selective-relevance": Method(_plan_selective, frozenset({"seed_with"})),
 }

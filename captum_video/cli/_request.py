@@ -119,8 +119,8 @@ class Explanation:
     """What a method answers.
 
     Attributes:
-        maps: relevance by name, each (C, T, H, W), on the CPU; none where only the frames' weights
-            are known, or decoded layers.
+        maps: relevance by name, each (C, T, H, W) or (D, T), on the CPU; none where only the frames'
+            weights are known, or decoded layers.
         ranked: the map whose strongest frames are reported.
         seed: what relevance started with, if the method has a seed.
         temporal_share: how much of the decision is owed to motion, if the method tells.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from captum_video.cli._errors import ModelError
 from captum_video.cli._model import Facts
-from captum_video.io import KINECT_JOINTS, SkeletonClip, read_skeleton
+from captum_video.io import KINECT_JOINTS, SkeletonClip, read_skeleton, split_joints
 from captum_video.metrics import amplification, joint_motion
 
 ACTORS = 2
@@ -48,12 +48,15 @@ class Skeletons:
             place: its number, of all joints of all actors.
 
         Returns:
-            Such as ``left hand``; with several actors there, ``left hand of actor 2``.
+            Such as ``left hand``; with several actors there, ``left hand of actor 2``, and ``left
+            hand of absent actor 2`` if that one is all zeros.
         """
         actor, number = divmod(place, len(KINECT_JOINTS))
         words = KINECT_JOINTS[number].split("_")
         sides = [word for word in words if word in _SIDES]
         name = " ".join(sides + [word for word in words if word not in _SIDES])
+        if actor >= len(self.actors):
+            return f"{name} of absent actor {actor + 1}"
         return name if len(self.actors) < 2 else f"{name} of actor {actor + 1}"
 
 
@@ -125,6 +128,40 @@ def statistics(facts: Facts, dimensions: int) -> tuple[Tensor, Tensor]:
             )
     mean, std = (torch.tensor(values).unsqueeze(1) for values in (facts.mean, facts.std))
     return mean, std
+
+
+def joint_weights(relevance: Tensor) -> Tensor:
+    """Relevance of each joint: the sum over its three axes.
+
+    Args:
+        relevance: (D, T).
+
+    Returns:
+        float64, (actors * joints, T).
+    """
+    return split_joints(relevance.double()).sum(2).flatten(0, 1)
+
+
+def strongest(relevance: Tensor, count: int = 3) -> tuple[list[tuple[int, float]], ...]:
+    """The joints and the frames that carry most of the positive relevance.
+
+    Args:
+        relevance: (D, T).
+        count: how many of each at most.
+
+    Returns:
+        Joints, then frames, by place and share of all positive relevance, from the largest share
+        down; both empty if nothing is positive.
+    """
+    positive = joint_weights(relevance).clamp(min=0)
+    if not positive.sum() > 0:
+        return [], []
+    found = []
+    for axis in (1, 0):
+        shares = positive.sum(axis) / positive.sum()
+        order = shares.argsort(descending=True, stable=True)[:count].tolist()
+        found.append([(place, float(shares[place])) for place in order if shares[place] > 0])
+    return tuple(found)
 
 
 def joints(source: Skeletons, decoded: Tensor) -> list[Joint]:

@@ -9,16 +9,27 @@ import matplotlib.image
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from torch import Tensor
 
 from captum_video.cli._kind import Arrays, Kind, Result
 from captum_video.cli._report import metadata
-from captum_video.cli._skeleton import Skeletons, read_skeletons
+from captum_video.cli._skeleton import Skeletons, joint_weights, read_skeletons
 from captum_video.cli._skeleton_report import describe, headline, summary
 from captum_video.io import KINECT_JOINTS, write_video
-from captum_video.visualization import filter_responses, skeleton_frames, skeleton_strip
+from captum_video.visualization import (
+    filter_responses,
+    joint_relevance,
+    skeleton_frames,
+    skeleton_strip,
+)
 
-_FILES = ("skeletons.mp4", "strip.png", "responses.png", "decoded.safetensors")
+_FILES = (
+    "skeletons.mp4",
+    "strip.png",
+    "responses.png",
+    "joints.png",
+    "decoded.safetensors",
+    "relevance.safetensors",
+)
 _RATE = 30.0  # frames per second, the Kinect's
 
 
@@ -27,15 +38,22 @@ def _rate(result: Result[Skeletons]) -> float:
 
 
 def _draw(folder: Path, result: Result[Skeletons], rate: float) -> None:
-    source, title = result.source, headline(result)
+    source, title, explanation = result.source, headline(result), result.explanation
     sequences = {"input": source.sequence}
-    sequences |= {layer.layer: layer.sequence for layer in result.explanation.decoded}
+    sequences |= {layer.layer: layer.sequence for layer in explanation.decoded}
+    relevance = explanation.maps.get(explanation.ranked)
+    weights = None if relevance is None else joint_weights(relevance)
     captions = [f"{title}  |  frame {number}" for number in source.numbers]
-    write_video(folder / "skeletons.mp4", skeleton_frames(sequences, captions=captions), rate)
+    frames = skeleton_frames(sequences, captions=captions, weights=weights)
+    write_video(folder / "skeletons.mp4", frames, rate)
     labels = [str(number) for number in source.numbers]
-    figure, _ = skeleton_strip(sequences, labels=labels, title=title)
+    figure, _ = skeleton_strip(sequences, labels=labels, title=title, weights=weights)
     figure.savefig(folder / "strip.png")
-    matplotlib.image.imsave(folder / "responses.png", _responses(result))
+    if weights is not None:
+        figure, _ = joint_relevance(weights, title=title)
+        figure.savefig(folder / "joints.png")
+    else:
+        matplotlib.image.imsave(folder / "responses.png", _responses(result))
 
 
 def _responses(result: Result[Skeletons]) -> np.ndarray:
@@ -57,8 +75,10 @@ def _responses(result: Result[Skeletons]) -> np.ndarray:
 
 
 def _arrays(result: Result[Skeletons]) -> Arrays:
-    source, decoded = result.source, result.explanation.decoded
-    tensors: dict[str, Tensor] = {
+    source, explanation = result.source, result.explanation
+    decoded = explanation.decoded
+    tensors = {name: values.contiguous() for name, values in explanation.maps.items()}
+    tensors |= {
         "input": source.sequence.contiguous(),
         "frame_numbers": torch.tensor(source.numbers),
     }
@@ -67,13 +87,15 @@ def _arrays(result: Result[Skeletons]) -> Arrays:
         tensors[f"responses.{layer.layer}"] = layer.responses.contiguous()
     told = {
         **metadata(result, source.clip.path),
-        "layers": json.dumps([layer.layer for layer in decoded]),
-        "receptive_fields": json.dumps([layer.field for layer in decoded]),
         "actors": str(len(source.actors)),
         "joints": json.dumps(KINECT_JOINTS),
-        "layout": "input and decoded: (D, T), D actor by actor, joint by joint, x, y, z; responses: "
-        "(filters, steps)",
+        "layout": "sequences: (D, T), D actor by actor, joint by joint, x, y, z; responses: (filters, "
+        "steps)",
     }
+    if not decoded:
+        return Arrays("relevance.safetensors", tensors, told)
+    told["layers"] = json.dumps([layer.layer for layer in decoded])
+    told["receptive_fields"] = json.dumps([layer.field for layer in decoded])
     return Arrays("decoded.safetensors", tensors, told)
 
 

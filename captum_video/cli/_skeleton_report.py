@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from captum_video.cli._kind import Result
-from captum_video.cli._report import prediction_lines, predictions_json, target_json
+from captum_video.cli._report import (
+    chance,
+    full_name,
+    map_name,
+    prediction_lines,
+    predictions_json,
+    target_json,
+)
 from captum_video.cli._request import Decoded
-from captum_video.cli._skeleton import Joint, Skeletons, joints
+from captum_video.cli._skeleton import Joint, Skeletons, joints, strongest
 from captum_video.io import KINECT_JOINTS
 
 _TOLD = 3  # joints
@@ -24,13 +31,30 @@ def describe(result: Result[Skeletons]) -> list[str]:
     Returns:
         Lines.
     """
-    decoded = result.explanation.decoded
-    names = _list([layer.layer for layer in decoded])
+    source, explanation = result.source, result.explanation
+    if explanation.maps:
+        told = _relevance_lines(result)
+    else:
+        names = _list([layer.layer for layer in explanation.decoded])
+        told = [
+            f"explained: {names}, decoded for no class in particular, by {result.method}",
+            *(_layer_line(source, layer) for layer in explanation.decoded),
+        ]
+    return [_clip_line(source), *prediction_lines(result), *told]
+
+
+def _relevance_lines(result: Result[Skeletons]) -> list[str]:
+    source, name = result.source, map_name(result)
+    lines = [f"explained: {full_name(result)}, score {result.target.score:.4g}, by {result.method}"]
+    best, frames = strongest(result.explanation.maps[result.explanation.ranked])
+    if not best:
+        return [*lines, f"no joint has positive {name}"]
+    named = [f"{source.joint(place)} ({100 * share:.0f} %)" for place, share in best]
+    numbered = [f"{source.numbers[place]} ({100 * share:.0f} %)" for place, share in frames]
     return [
-        _clip_line(result.source),
-        *prediction_lines(result),
-        f"explained: {names}, decoded for no class in particular, by {result.method}",
-        *(_layer_line(result.source, layer) for layer in decoded),
+        *lines,
+        f"joints with most positive {name}: {', '.join(named)}",
+        f"frames with most positive {name}: {', '.join(numbered)}",
     ]
 
 
@@ -78,7 +102,8 @@ def summary(result: Result[Skeletons], rate: float) -> dict[str, Any]:
     Returns:
         Numbers, strings, lists and dictionaries.
     """
-    source, facts = result.source, result.facts
+    source, facts, explanation = result.source, result.facts, result.explanation
+    best, frames = strongest(explanation.maps[explanation.ranked]) if explanation.maps else ([], [])
     return {
         "clip": str(source.clip.path),
         "clip_frames": len(source.clip),
@@ -91,9 +116,14 @@ def summary(result: Result[Skeletons], rate: float) -> dict[str, Any]:
         "std": list(facts.std),
         "assumed": list(facts.assumed),
         "method": result.method,
+        "seed": explanation.seed,
         "predictions": predictions_json(result),
         "target": target_json(result),
-        "layers": [_layer_json(source, layer) for layer in result.explanation.decoded],
+        "layers": [_layer_json(source, layer) for layer in explanation.decoded],
+        "strongest_joints": [{**_joint_json(place), "share": share} for place, share in best],
+        "strongest_frames": [
+            {"frame": source.numbers[place], "share": share} for place, share in frames
+        ],
         "skeletons_fps": rate,
     }
 
@@ -116,12 +146,10 @@ def _layer_json(source: Skeletons, layer: Decoded) -> dict[str, Any]:
     """A layer; the log2 of a joint that stands still when decoded is ``None``."""
     listed = []
     for joint in joints(source, layer.sequence):
-        actor, number = divmod(joint.place, len(KINECT_JOINTS))
         gain = joint.amplification
         listed.append(
             {
-                "actor": actor + 1,
-                "joint": KINECT_JOINTS[number],
+                **_joint_json(joint.place),
                 "share": joint.share,
                 "input_share": joint.before,
                 "log2": gain if math.isfinite(gain) else None,
@@ -136,6 +164,11 @@ def _layer_json(source: Skeletons, layer: Decoded) -> dict[str, Any]:
     }
 
 
+def _joint_json(place: int) -> dict[str, Any]:
+    actor, number = divmod(place, len(KINECT_JOINTS))
+    return {"actor": actor + 1, "joint": KINECT_JOINTS[number]}
+
+
 def headline(result: Result[Skeletons]) -> str:
     """One line for the top of the picture.
 
@@ -143,8 +176,12 @@ def headline(result: Result[Skeletons]) -> str:
         result: what came of a clip.
 
     Returns:
-        The clip and what the model predicts.
+        The clip and what was explained, or else what the model predicts.
     """
+    if result.explanation.maps:
+        likely = chance(result)
+        text = f"{result.source.clip.path.name}: {full_name(result)}"
+        return text if likely is None else f"{text} ({100 * likely:.0f} %)"
     named = []
     for prediction in result.predictions:
         text = result.facts.class_name(prediction.ranking[0])

@@ -238,3 +238,4 @@ def test_joints_that_do_not_move_are_left_out() -> None:
     assert joints(source, torch.ones(75, 4)) == []
     assert source.joint(21) == "left hand tip"
     assert Skeletons(clip, still, [0], [0, 1]).joint(25 + 3) == "head of actor 2"
+    assert source.joint(25 + 3) == "head of absent actor 2"

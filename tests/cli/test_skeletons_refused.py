@@ -39,7 +39,12 @@ OURS = "--method feature-map-decoder reads skeletons (.skeleton files of NTU RGB
         ),
         (("walk.mp4", *DECODER), f"walk.mp4: {OURS}; videos are read by discriminative-relevance"),
         (("--method", "video-grad-cam"), "dance.skeleton: --method video-grad-cam reads videos"),
-        ((), "reads videos (video files or folders of images); skeletons are read by "),
+        ((), "(video files or folders of images); skeletons are read by deep-taylor, feature-map"),
+        (
+            ("walk.mp4", "--method", "deep-taylor"),
+            "dance.skeleton and walk.mp4: skeletons and videos cannot be explained at once",
+        ),
+        (("--layer", "a", "--method", "deep-taylor"), "--layer is for video-grad-cam"),
     ],
 )
 def test_what_is_refused_before_the_model_is_built(
@@ -172,11 +177,6 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(
     assert "captum-video: error: crowd.skeleton, line 4: found " in err
     assert "5 of 6 clips could not be explained" in err
     assert err.count("\n") == 6
-
-
-def test_skeletons_and_videos_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain("a.skeleton", "walk.mp4", *NOWHERE, *DECODER) == 2
-    assert f"walk.mp4: {OURS}" in capsys.readouterr().err
 
 
 def test_the_layers_of_a_model_of_skeletons(capsys: pytest.CaptureFixture[str]) -> None:
