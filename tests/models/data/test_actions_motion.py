@@ -209,3 +209,12 @@ def test_two_people_do_it_to_each_other() -> None:
         facing = noses[:, J["foot_left"]] - noses[:, J["ankle_left"]]
         towards = noses[1, 0] - noses[0, 0]
         assert facing[0] @ towards > 0 > facing[1] @ towards
+
+
+def test_two_people_stand_across_the_middle_view_within_ten_degrees() -> None:
+    angles = []
+    for index in BY_ACTION["walking towards each other"][:25]:
+        line = clean(index, moving=False)[:, 0].mean(-1).diff(dim=0)[0]
+        angles.append(float(torch.rad2deg(torch.atan(line[2] / line[0]))))
+    assert max(np.abs(angles)) < 10.5
+    assert 4 < np.std(angles) < 8
