@@ -111,6 +111,11 @@ def test_hands_are_seen_worse_than_the_trunk() -> None:
 def test_the_error_grows_with_distance_and_behind_the_body() -> None:
     np.testing.assert_allclose(spread(still()), np.tile(STD[:, None], (1, 1, 96)), rtol=1e-12)
     np.testing.assert_allclose(spread(still(depth=12.0)) / spread(still()), 8, rtol=1e-12)
+    near, far = (
+        seen(still(depth=depth), np.random.default_rng(2), STEADY) - still(depth=depth)
+        for depth in (3.0, 12.0)
+    )
+    np.testing.assert_allclose(far, 8 * near, atol=1e-12)
     joints = still(2)
     hand, head = J["hand_left"], J["head"]
     joints[0, [hand, head], 2] += np.array([FAR / 2, 2 * FAR])
