@@ -107,7 +107,7 @@ _ACTIONS_NOTE = (
 )
 
 _EXERCISES_NOTE = (
-    "`models.data.Exercises`: windows of 140 recordings of seven shoulder exercises by 20 subjects, "
+    "`models.data.Exercises`: windows of 140 recordings of seven shoulder exercises by ten subjects, "
     "a watch's acceleration and rotation at 50 Hz (seglearn's); training and validation use disjoint "
     "subjects."
 )
