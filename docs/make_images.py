@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from skeleton_images import IMAGES, draw_all, save_small
 from torch import Tensor
 
 import models
@@ -26,19 +26,9 @@ from models.data.events import Events
 from models.data.moving_digits import MovingDigits
 from models.data.video_mnist import VideoMNIST
 
-IMAGES = Path(__file__).parent / "images"
 NUMBER = 1  # of the clip: a digit that moves to the left
 TURNING = 17  # of a clip whose digit turns clockwise
 EVENT = 2  # of the clip in which a digit shows for a few frames
-
-
-def save_small(picture: Path, target: Path, width: int = 1400) -> None:
-    """Saves a picture at most ``width`` pixels wide."""
-    image = Image.open(picture).convert("RGB")
-    if image.width > width:
-        height = round(image.height * width / image.width)
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    image.save(target, optimize=True)
 
 
 def moving_digit(folder: Path) -> None:
@@ -123,3 +113,4 @@ if __name__ == "__main__":
         channel(Path(scratch))
         fusion(Path(scratch))
         real_clip(Path(scratch))
+    draw_all()
