@@ -123,12 +123,15 @@ def signature_figure(
     return figure
 
 
-def views_figure(layers: Sequence[str], views: Sequence[ViewDistance]) -> Figure:
+def views_figure(
+    layers: Sequence[str], views: Sequence[ViewDistance], control: Sequence[ViewDistance]
+) -> Figure:
     """How far apart views are, from the input to the last layer.
 
     Args:
         layers: names of the decoded layers.
         views: of the input, then of each layer.
+        control: the same of an untrained net.
 
     Returns:
         The figure.
@@ -138,6 +141,7 @@ def views_figure(layers: Sequence[str], views: Sequence[ViewDistance]) -> Figure
     places = range(len(views))
     for label, marker, colour, values in (
         ("ratio", "o", _INK, [view.ratio for view in views]),
+        ("ratio, untrained net", "v", "#999999", [view.ratio for view in control]),
         ("between views", "^", "#0072B2", [view.between_views for view in views]),
         ("between performances", "s", "#D55E00", [view.between_performances for view in views]),
     ):

@@ -163,11 +163,15 @@ def _signatures(diagnosis: Diagnosis) -> str:
         (name, *(_number(column[index]) for column in columns))
         for index, name in enumerate(diagnosis.classes)
     ]
-    rows.append(("with accuracy (Spearman)", *(_number(v) for v in diagnosis.correlations())))
+    rows += [
+        ("with accuracy (Spearman)", *(_number(v) for v in diagnosis.correlations())),
+        ("mean, untrained net", *(_number(v) for v in diagnosis.control_signature)),
+    ]
     return (
         "The probability that a clip's filter responses are more like those of another clip of its "
         "class than like those of a clip of another class: 0.5 is no signature, 1 a perfect one. The "
-        "last row tells how well this ranks the classes as their accuracy does.\n\n"
+        "last rows tell how well this ranks the classes as their accuracy does, and what an untrained "
+        "net of the same plan has.\n\n"
         f"{_table(('class', *layers), rows)}\n\n![signatures](signatures.png)"
     )
 
@@ -175,13 +179,21 @@ def _signatures(diagnosis: Diagnosis) -> str:
 def _views(diagnosis: Diagnosis) -> str:
     names = ("input", *diagnosis.evidence.layers)
     rows = [
-        (name, _number(v.ratio), _number(v.between_views), _number(v.between_performances))
-        for name, v in zip(names, diagnosis.evidence.views, strict=True)
-    ]
-    header = ("layer", "ratio", "between views", "between performances")
+        (
+            name, _number(v.ratio), _number(v.between_views), _number(v.between_performances),
+            _number(control.ratio),
+        )
+        for name, v, control in zip(
+            names, diagnosis.evidence.views, diagnosis.control.views, strict=True
+        )
+    ]  # fmt: skip
+    header = ("layer", "ratio", "between views", "between performances", "ratio, untrained")
     return (
         "One minus the correlation between three cameras' views of one performance, and between "
-        "performances seen by one camera. A smaller ratio: views have come closer.\n\n"
+        "performances seen by one camera. A smaller ratio: views have come closer. Filters smooth and "
+        "mix joints, which alone brings views closer: the last column is an untrained net of the same "
+        f"plan, on the first {len(diagnosis.control.labels)} clips, and only what is smaller than that "
+        "has been learnt.\n\n"
         f"{_table(header, rows)}\n\n![views](views.png)"
     )
 
@@ -225,7 +237,7 @@ def _figures(diagnosis: Diagnosis) -> dict[str, Figure]:
         "signatures.png": signature_figure(
             diagnosis.signatures, evidence.layers, diagnosis.classes, accuracy, weak
         ),
-        "views.png": views_figure(evidence.layers, evidence.views),
+        "views.png": views_figure(evidence.layers, evidence.views, diagnosis.control.views),
     }
 
 

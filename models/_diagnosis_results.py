@@ -31,6 +31,7 @@ class Diagnosis:
         classes: names of the classes.
         evidence: what the net makes of the clips.
         count: how many joints to propose at most.
+        control: what an untrained net of the same plan makes of some of the clips.
         compared: the other net's name and the differences, or ``None``.
     """
 
@@ -38,6 +39,7 @@ class Diagnosis:
     classes: Sequence[str]
     evidence: Evidence
     count: int
+    control: Evidence
     compared: tuple[str, Sequence[Gain]] | None = None
 
     @cached_property
@@ -60,6 +62,13 @@ class Diagnosis:
     def signatures(self) -> list[Signatures]:
         """Of each layer."""
         return [signature(p.double(), self.evidence.labels) for p in self.evidence.profiles]
+
+    @cached_property
+    def control_signature(self) -> list[float]:
+        """Mean signature of all classes in each layer of the untrained net."""
+        control = self.control
+        found = [signature(p.double(), control.labels).auroc for p in control.profiles]
+        return [float(auroc.nanmean()) for auroc in found]
 
     @cached_property
     def amplification(self) -> Tensor:
@@ -149,12 +158,16 @@ def as_json(diagnosis: Diagnosis) -> str:
         "chance_separability": proposal.chance,
         "joint_evidence": [row._asdict() for row in proposal.joints],
         "signature_against_accuracy": [
-            {"layer": layer, "rank_correlation": value}
-            for layer, value in zip(evidence.layers, diagnosis.correlations(), strict=True)
+            {"layer": layer, "rank_correlation": value, "untrained_mean_signature": control}
+            for layer, value, control in zip(
+                evidence.layers, diagnosis.correlations(), diagnosis.control_signature, strict=True
+            )
         ],
         "views": [
-            {"layer": layer, **distance._asdict()}
-            for layer, distance in zip(("input", *evidence.layers), evidence.views, strict=True)
+            {"layer": layer, **distance._asdict(), "untrained_ratio": control.ratio}
+            for layer, distance, control in zip(
+                ("input", *evidence.layers), evidence.views, diagnosis.control.views, strict=True
+            )
         ],
     }
     if diagnosis.compared is not None:

@@ -13,15 +13,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from captum_video._core.devices import find_device
 from captum_video._core.files import folder_written_whole
 from captum_video._core.skeletons import KINECT_JOINTS
 from models._diagnosis_compare import gains
-from models._diagnosis_evidence import all_answers, gather
-from models._diagnosis_net import Net, chosen_layers, open_net
+from models._diagnosis_evidence import BATCH, all_answers, gather
+from models._diagnosis_net import Net, chosen_layers, open_net, untrained
 from models._diagnosis_report import write_report
 from models._diagnosis_results import Diagnosis
 from models.data.actions import Actions
@@ -29,6 +32,8 @@ from models.training.memory import keep_freed_memory
 
 #: added to ``--seed``, so that no clip is one of those that the trainer trains, selects or scores with
 CLIPS_SEED = 3_000_003
+#: clips that the untrained net is given
+CONTROL = 256
 LEAST_COUNT = 32
 MOST_COUNT = 100_000
 
@@ -66,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def diagnose(net: Net, data: Actions, options: argparse.Namespace) -> Diagnosis:
-    """Gathers the evidence of one net, and the answers of the other.
+    """Gathers the evidence of one net and of an untrained one, and the answers of the other.
 
     Args:
         net: the net.
@@ -92,7 +97,10 @@ def diagnose(net: Net, data: Actions, options: argparse.Namespace) -> Diagnosis:
         "count": options.count,
         "frames": data.frames,
     }
-    first = Diagnosis(settings, net.info.classes, evidence, options.joints)
+    some = Actions(min(CONTROL, len(data)), data.seed, data.split, frames=data.frames)
+    clips = torch.stack([some[index].clip for index in range(min(BATCH, len(some)))])
+    control = gather(untrained(net, clips), layers, some, what="control", show_progress=quiet)
+    first = Diagnosis(settings, net.info.classes, evidence, options.joints, control)
     if other is None:
         return first
     rows = gains(
@@ -103,7 +111,7 @@ def diagnose(net: Net, data: Actions, options: argparse.Namespace) -> Diagnosis:
         first.weak,
     )
     name = f"{options.compare} ({options.compare_weights or 'bundled'})"
-    return Diagnosis(settings, net.info.classes, evidence, options.joints, (name, rows))
+    return replace(first, compared=(name, rows))
 
 
 def _check(options: argparse.Namespace) -> None:
