@@ -28,7 +28,8 @@ def scores(model: nn.Module, inputs: Tensor) -> Tensor:
         outputs = outputs.unsqueeze(1)
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs):
         form = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        hint = "" if isinstance(form, str) else ", or explain it by --method regression-grad-cam"
+        numbers = isinstance(outputs, Tensor) and inputs.dim() == 5
+        hint = ", or explain it by --method regression-grad-cam" if numbers else ""
         raise ModelError(
             f"the model must answer a tensor (N, classes), got {form}: give a factory that wraps "
             f"it{hint}"

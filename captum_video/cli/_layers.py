@@ -268,10 +268,10 @@ def _as_json(
                 "time_slices": layer.slices,
                 "coverage": None if coverage is None else as_json(coverage),
                 "grad_cam": row.spatial,
-                "decodable": bool(row.decodable),
                 "verdict": row.verdict(inputs.shape[2]),
                 "recommended": row.mark == "*",
                 "attention": row.mark == "a",
+                **({} if row.decodable is None else {"decodable": row.decodable}),
             }
         )
     return {

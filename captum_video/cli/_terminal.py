@@ -67,6 +67,8 @@ def reason(path: Path | None, error: Exception, options: argparse.Namespace) -> 
         return f"{start}out of memory on the accelerator: {lower}use --device cpu"
     if isinstance(error, FileExistsError | ModelError):
         return f"{start}{error}"
+    if isinstance(error, FileNotFoundError) and error.filename == str(path):
+        return f"{start}there is no such file"
     text = str(error).strip() or "no reason given"
     if isinstance(error, OSError):
         return f"{start}{text}"

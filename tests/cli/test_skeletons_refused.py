@@ -137,7 +137,7 @@ def test_models_and_methods_of_videos(capsys: pytest.CaptureFixture[str]) -> Non
         ),
         (
             ("--model", "tinyskeletons:numbers"),
-            "the model must answer a tensor (N, classes), got (1, 4, 10): give a factory that wraps it",
+            "must answer a tensor (N, classes), got (1, 4, 10): give a factory that wraps it\n",
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(
     out, err = capsys.readouterr()
     assert "wrote explanations/GOOD: " in out
     assert [path.name for path in Path("explanations").iterdir()] == ["GOOD"]
-    assert "captum-video: error: missing.skeleton: " in err
+    assert "captum-video: error: missing.skeleton: there is no such file\n" in err
     assert "captum-video: error: empty.skeleton: found no body in any of 2 frames" in err
     assert "captum-video: error: cut.skeleton" in err
     assert "captum-video: error: words.skeleton, line 6: found " in err
