@@ -114,6 +114,15 @@ def test_all_filters_have_one_scale() -> None:
     assert float(np.ptp(axes[1, 0].get_ylim())) == pytest.approx(0.18 * 1.14)
 
 
+def test_the_mean_is_seen_where_the_filter_is_far_from_it() -> None:
+    given = MEAN[None, :, None] + torch.full((1, 24, 2), 8.0)
+    _, axes = motion_primitives_figure(given, mean=MEAN, gain=1, **OWN)
+    (low, high), (bottom, top) = axes[0, 0].get_xlim(), axes[0, 0].get_ylim()
+    for left, down, right, up in mean_lines(axes[0, 0]):
+        assert low < min(left, right) < max(left, right) < high
+        assert bottom < min(down, up) < max(down, up) < top
+
+
 def image(axes: Axes) -> np.ndarray:
     return np.asarray(axes.images[0].get_array())
 
