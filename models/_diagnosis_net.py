@@ -152,7 +152,8 @@ class HeldDecoder:
 
     def __init__(self, net: Net, layer: str, field: int) -> None:
         self.decoder = FeatureMapDecoder(net, layer)
-        self.held = -(-(field // 2 + 1) // _GRID) * _GRID
+        # filters of even length see further ahead than back: of four taps or more, at most two thirds
+        self.held = -(-(2 * field // 3 + _GRID // 2) // _GRID) * _GRID
 
     def decoded(self, inputs: Tensor) -> Tensor:
         """What the layer decodes to, ``(N, D, T)`` for sequences of that shape."""
