@@ -57,10 +57,9 @@ def decoded(net: Any) -> None:
     (sample,) = samples("jump up", 1)
     sequence = sample.clip[None]
     rows = {"input": sequence[0]}
-    for layer in ("layer1", "layer3", "layer5", "layer7"):
-        rows[layer.replace("layer", "layer ")] = FeatureMapDecoder(net, layer).attribute(sequence)[
-            0
-        ]
+    for number in (1, 3, 5, 7):
+        decoder = FeatureMapDecoder(net, f"layer{number}", scale="input")
+        rows[f"layer {number}"] = decoder.attribute(sequence)[0]
     active = sample.active.nonzero().flatten()
     frames = torch.linspace(int(active[0]), int(active[-1]), 8).round().int().tolist()
     figure, _ = skeleton_strip(rows, frames=frames, title="'jump up', decoded from res_tcn_small")

@@ -107,6 +107,33 @@ def unprepared(sequence: Tensor, prepared: tuple[Preparation, ...]) -> Tensor:
     return sequence
 
 
+def rescaled(sequence: Tensor, inputs: Tensor, prepared: tuple[Preparation, ...]) -> Tensor:
+    r"""Brings a decoded sequence to the input's size.
+
+    .. math:: \mu + (\hat x - \mu) \, \frac{\lVert x - \mu \rVert}{\lVert \hat x - \mu \rVert}
+
+    for each example, with :math:`\mu` the input that the first layer takes for zero. Dimensions of which
+    nothing is decoded, in the whole sequence, do not count.
+
+    Args:
+        sequence: :math:`\hat x`, ``(N, D, T)``.
+        inputs: :math:`x`.
+        prepared: what is done to the input before the first layer.
+
+    Returns:
+        ``(N, D, T)``; a sequence in which nothing is decoded stays as it is.
+    """
+    centre = unprepared(torch.zeros_like(sequence), prepared)
+    moved = sequence - centre
+    seen = (moved != 0).any(2, keepdim=True)
+    size, wanted = (
+        values.double().square().mul(seen).sum((1, 2), keepdim=True).sqrt()
+        for values in (moved, inputs - centre)
+    )
+    factor = torch.where(size > 0, wanted / size.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
+    return centre + moved * factor.to(sequence)
+
+
 def _weighted(sequence: Tensor, filters: Tensor) -> Tensor:
     """The sum of filters, each weighted by its channel, at each step."""
     return torch.einsum("nit,ic->nct", sequence, filters.to(sequence))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from captum.attr import LayerAttribution
@@ -11,13 +11,14 @@ from captum.log import log_usage
 from torch import Tensor
 from torch.nn import Conv1d, Module
 
-from captum_video._core.checks import check_inputs, check_model
+from captum_video._core.checks import check_choice, check_inputs, check_model
 from captum_video._core.guards import module_of
-from captum_video.attr._decoding import compressed, decoded, unprepared
+from captum_video.attr._decoding import compressed, decoded, rescaled, unprepared
 from captum_video.attr._stack_run import StackRun
 from captum_video.layers import layer_name, resolve_layer
 from captum_video.layers.residual_stack import NoResidualStack, StackLayer
 
+SCALES = ("filters", "input")
 _PROBE_FRAMES = 256
 
 
@@ -84,10 +85,13 @@ class FeatureMapDecoder(LayerAttribution):
         mean: what was subtracted from the sequences before they came to the model: a number, or
             ``(D,)``. It is added to what is decoded.
         std: what they were divided by after that, which what is decoded is multiplied by.
+        scale: ``"filters"`` leaves what is decoded as the formula gives it; ``"input"`` scales its
+            difference from the mean, in each sequence, to the root mean square of the input's. Beside
+            an activation of a hundred the mean is nothing, and the picture no person.
 
     Raises:
         TypeError: for a model that is not callable or a layer that is neither module nor name.
-        ValueError: for a layer that the model does not have.
+        ValueError: for a layer that the model does not have, or an unknown scale.
     """
 
     def __init__(
@@ -97,8 +101,11 @@ class FeatureMapDecoder(LayerAttribution):
         *,
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
+        scale: Literal["filters", "input"] = "filters",
     ) -> None:
         check_model(model)
+        check_choice("scale", scale, SCALES)
+        self.scale = scale
         super().__init__(model, resolve_layer(model, layer))
         self.mean, self.std = (torch.as_tensor(value) for value in (mean, std))
         for name, value in (("mean", self.mean), ("std", self.std)):
@@ -139,7 +146,10 @@ class FeatureMapDecoder(LayerAttribution):
                 f"inputs has {layer.length} frames, but an activation of layer {self._name!r} sees "
                 f"{layer.field}: sequences must be at least that long"
             )
-        result = self._in_units(decoded(layer))
+        result = decoded(layer)
+        if self.scale == "input":
+            result = rescaled(result, sequence, layer.prepared)
+        result = self._in_units(result)
         return (result,) if isinstance(inputs, tuple) else result
 
     def responses(self, inputs: Tensor, additional_forward_args: Any = None) -> Tensor:

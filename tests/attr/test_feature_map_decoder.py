@@ -137,6 +137,41 @@ def test_mean_and_std_that_were_taken_off_outside() -> None:
     assert torch.allclose(FeatureMapDecoder(net, "layer2", mean=1.5).attribute(x), plain + 1.5)
 
 
+class TestScale:
+    def test_of_the_input_about_the_mean(self) -> None:
+        net, x = small(), sequences(2, 6, 64)
+        plain = FeatureMapDecoder(net, "layer5").attribute(x) - net.mean
+        scaled = FeatureMapDecoder(net, "layer5", scale="input").attribute(x) - net.mean
+        for one, other, given in zip(scaled, plain, x - net.mean, strict=True):
+            assert torch.allclose(one.norm(), given.norm())
+            assert torch.allclose(one / one.norm(), other / other.norm())
+
+    def test_masked_dimensions_do_not_count(self) -> None:
+        net = settled(MSResTCN(6, 3, target=[1, 4], widths=(4, 5, 7), units=2, kernel=4))
+        x = sequences(1, 6, 64)
+        x[:, 0] = 1e6
+        scaled = FeatureMapDecoder(net, "layer5.attention", scale="input").attribute(x)
+        assert torch.allclose(scaled.norm(), x[:, [1, 4]].norm())
+
+    def test_outside_the_model(self) -> None:
+        net, x = small(), sequences(1, 6, 64)
+        mean, std = torch.arange(6.0), torch.full((6,), 2.0)
+        inside = FeatureMapDecoder(net, "layer5", scale="input").attribute(x)
+        outside = FeatureMapDecoder(net, "layer5", scale="input", mean=mean, std=std).attribute(x)
+        assert torch.allclose(outside, inside * 2 + mean.double()[:, None])
+
+    def test_nothing_decoded_stays_nothing(self) -> None:
+        net = small()
+        with torch.no_grad():
+            net.layer1.weight.zero_()
+        decoded = FeatureMapDecoder(net, "layer1", scale="input").attribute(sequences(1, 6, 64))
+        assert torch.equal(decoded, net.mean.expand(1, 6, 64))
+
+    def test_unknown(self) -> None:
+        with pytest.raises(ValueError, match="scale must be 'filters' or 'input', got 'frame'"):
+            FeatureMapDecoder(small(), "layer1", scale="frame")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("conv", "places"),
     [
