@@ -92,10 +92,9 @@ def amplification(decoded: Tensor, inputs: Tensor, joints: int = len(KINECT_JOIN
             f"decoded must be of the inputs' shape {tuple(inputs.shape)}, got {tuple(decoded.shape)}"
         )
     before, after = joint_motion(inputs, joints), joint_motion(decoded, joints)
-    moves = before > 0
-    after = after * moves
+    after = after * (before > 0)
     before, after = before / before.sum(1, keepdim=True), after / after.sum(1, keepdim=True)
-    return (after / before).log2().masked_fill(~moves, torch.nan)
+    return (after / before).log2()  # 0 / 0 is NaN where nothing moves
 
 
 def response_profiles(responses: Tensor) -> Tensor:

@@ -89,6 +89,10 @@ def test_signature_by_hand() -> None:
     assert found.auroc.tolist() == [1, 1]
     assert found.no_signature.tolist() == [0, 0]
     assert found.activity.tolist() == [1, 1]
+    # a filter that never changes says nothing, even if rounding makes its mean differ
+    dead = torch.tensor([0.1, 0.1 * (1 + 1e-7), 0.1, 0.1]).view(4, 1, 1).expand(4, 1, 2)
+    beside = torch.cat([torch.tensor([one, one, two, two]), dead], dim=1)
+    assert signature(beside, torch.tensor([4, 4, 9, 9])).auroc.tolist() == [1, 1]
     # each sample looks like one of the other class and unlike its own
     crossed = signature(torch.tensor([one, two, one, two]), torch.tensor([0, 0, 1, 1]))
     assert crossed.auroc.tolist() == [0.25, 0.25]  # of two others, one is as unlike: half a point
