@@ -136,7 +136,7 @@ def views_figure(
     Returns:
         The figure.
     """
-    figure = _figure(3.2 + 0.6 * len(layers), 3.4)
+    figure = _figure(4.8 + 0.6 * len(layers), 3.4)
     axes = figure.subplots()
     places = range(len(views))
     for label, marker, colour, values in (
@@ -151,7 +151,7 @@ def views_figure(
     axes.set_ylim(bottom=0)
     axes.set_ylabel("1 - correlation, and ratio", fontsize=8, color=_QUIET)
     axes.set_title("three cameras' views of one performance, decoded", fontsize=10, color=_INK)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure

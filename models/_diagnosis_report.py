@@ -191,7 +191,7 @@ def _views(diagnosis: Diagnosis) -> str:
     return (
         "One minus the correlation between three cameras' views of one performance, and between "
         "performances seen by one camera. A smaller ratio: views have come closer. Filters smooth and "
-        "mix joints, which alone brings views closer: the last column is an untrained net of the same "
+        "mix joints, which alone may move views: the last column is an untrained net of the same "
         f"plan, on the first {len(diagnosis.control.labels)} clips, and only what is smaller than that "
         "has been learnt.\n\n"
         f"{_table(header, rows)}\n\n![views](views.png)"
