@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import Conv1d, Module
 
 from captum_video._core.checks import check_choice, check_inputs, check_model
-from captum_video._core.guards import module_of
+from captum_video._core.guards import check_evaluation_mode, module_of
 from captum_video.attr._decoding import compressed, decoded, rescaled, unprepared
 from captum_video.attr._stack_run import StackRun
 from captum_video.layers import layer_name, resolve_layer
@@ -149,7 +150,7 @@ class FeatureMapDecoder(LayerAttribution):
         result = decoded(layer)
         if self.scale == "input":
             result = rescaled(result, sequence, layer.prepared)
-        result = self._in_units(result)
+        result = self._in_units(result).to(sequence.dtype)
         return (result,) if isinstance(inputs, tuple) else result
 
     def responses(self, inputs: Tensor, additional_forward_args: Any = None) -> Tensor:
@@ -184,13 +185,22 @@ class FeatureMapDecoder(LayerAttribution):
             ``(N_1, D, f_1)``, or ``(N_1, D)`` if compressed.
 
         Raises:
-            ValueError: as for :meth:`attribute`, or if no sequence of zeros can be run.
+            ValueError: as for :meth:`attribute`, if no sequence of zeros can be run, or if the mean
+                is not the same for all frames and sequences.
             RuntimeError: as for :meth:`attribute`.
         """
         layer = self._probed(inputs)
         weight = layer.first.weight.clone()
         if compress:
             return compressed(weight)
+        for step in layer.prepared:
+            shape = step.constant.shape if isinstance(step.constant, Tensor) else ()
+            if math.prod(shape[:-2]) * math.prod(shape[-1:]) != 1:
+                raise ValueError(
+                    f"a constant of shape {tuple(shape)} between input and first layer differs from "
+                    "frame to frame or from sequence to sequence, and a filter belongs to none; use "
+                    "compress=True"
+                )
         return self._in_units(unprepared(weight, layer.prepared))
 
     def gates(self, inputs: Tensor | None = None) -> Tensor:
@@ -261,15 +271,18 @@ class FeatureMapDecoder(LayerAttribution):
         """The layer in a run on the given sequence, or on zeros."""
         if inputs is not None:
             return self._layer(_single(inputs), None)
+        check_evaluation_mode(self.forward_func)
         model = module_of(self.forward_func)
         convs = [m for m in model.modules() if isinstance(m, Conv1d)] if model is not None else []
         failures = []
         for channels in dict.fromkeys(conv.in_channels for conv in convs):
             zeros = convs[0].weight.new_zeros(1, channels, _PROBE_FRAMES).detach()
             try:
-                return self._layer(zeros, None)
+                run = StackRun(self.forward_func, zeros, None, self.layer)
             except Exception as error:
                 failures.append(f"{channels} dimensions: {error}")
+            else:
+                return self._layer_of(run)
         raise ValueError(
             "the model cannot be run on zeros to find its first layer; give inputs"
             + "".join(f"; {failure}" for failure in failures[:2])
@@ -277,7 +290,12 @@ class FeatureMapDecoder(LayerAttribution):
 
     def _layer(self, sequence: Tensor, additional_forward_args: Any) -> StackLayer:
         """The layer as one forward pass computes it, or an error that lists those that can be."""
-        run = StackRun(self.forward_func, sequence, additional_forward_args, self.layer)
+        return self._layer_of(
+            StackRun(self.forward_func, sequence, additional_forward_args, self.layer)
+        )
+
+    def _layer_of(self, run: StackRun) -> StackLayer:
+        """The layer in a run."""
         calls = run.seen.get(self.layer, [])
         if len(calls) == 1:
             try:

@@ -21,7 +21,8 @@ _ELEMENTWISE = frozenset(
     "silu mish hardtanh hardswish softplus tanh sigmoid clamp clamp_min dropout feature_dropout "
     "dropout1d alpha_dropout contiguous clone".split()
 )
-_SAME = frozenset(("contiguous", "clone", "detach", "dropout", "dropout1d"))
+#: what changes no value but by rounding
+_SAME = frozenset(("contiguous", "clone", "detach", "float", "double", "half", "bfloat16"))
 _ARITHMETIC = {
     **{name: name for name in ("add", "sub", "mul", "div")},
     **{"radd": "add", "rsub": "sub", "rmul": "mul", "truediv": "div", "true_divide": "div"},
@@ -166,6 +167,9 @@ class ResidualStack:
             raise NoResidualStack(
                 f"it is made by {node.name!r}, not by a convolution of the input or a residual sum"
             )
+        if any(source.shape != node.shape for source in node.sources):
+            shapes = " and ".join(str(source.shape) for source in node.sources)
+            raise NoResidualStack(f"it is a sum of shapes {shapes}, which differ")
         if node.kwargs.get("alpha", 1) != 1:
             raise NoResidualStack(f"its residual sum has alpha={node.kwargs['alpha']}")
         reasons = []
@@ -209,6 +213,11 @@ class ResidualStack:
             first, second = node.args
             constant_first = 0 not in node.places
             name = _ARITHMETIC[node.name]
+            if node.shape != self._recording.input.shape:
+                raise NoResidualStack(
+                    f"the input is of shape {self._recording.input.shape} and becomes {node.shape} "
+                    "before the first convolution"
+                )
             if constant_first and name == "div":
                 raise NoResidualStack("the input is a divisor before the first convolution")
             constant = first if constant_first else second
@@ -230,8 +239,10 @@ class ResidualStack:
             before = self.layer(source)
         conv = self._gate(before, branch)
         if conv is None:
-            if shortcut is None and self._is_pipe(before, branch):
-                return replace(before, value=node.value, node=node)
+            seen = self._pipe(before, branch) if shortcut is None else 0
+            if seen:
+                seen = max(before.field, seen)
+                return replace(before, value=node.value, field=seen, node=node)
             raise NoResidualStack(
                 f"what is added to layer {before.number} is no single convolution of its "
                 "normalised and activated output"
@@ -266,17 +277,18 @@ class ResidualStack:
             source = source.sources[0]
         return conv
 
-    def _is_pipe(self, before: StackLayer, branch: Node) -> bool:
-        """Whether a branch is an activated convolution of another stream (equations 15, 16)."""
+    def _pipe(self, before: StackLayer, branch: Node) -> int:
+        """Frames that an activated convolution of another stream (equations 15, 16) sees; else 0."""
         while branch.name in _ELEMENTWISE and len(branch.sources) == 1:
             branch = branch.sources[0]
         if branch.name != "conv1d":
-            return False
+            return 0
+        source, conv = _convolution(branch)
         try:
-            other = self.layer(_convolution(branch)[0])
+            other = self.layer(source)
         except NoResidualStack:
-            return False
-        return other.first is not before.first
+            return 0
+        return 0 if other.first is before.first else other.field + conv.reach * other.step
 
 
 def _convolution(node: Node) -> tuple[Node, Convolution]:
