@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from models._residual_units import SameConv1d
 from models.data.actions import ACTIONS
 
 Net = ResTCN | MSResTCN
+Scale = Literal["filters", "input"]
 #: held frames come in multiples of this, so that strided layers step on the same frames
 _GRID = 16
 
@@ -148,10 +150,11 @@ class HeldDecoder:
         net: in evaluation mode.
         layer: dotted name.
         field: how many frames an activation of the layer sees.
+        scale: as for :class:`captum_video.FeatureMapDecoder`.
     """
 
-    def __init__(self, net: Net, layer: str, field: int) -> None:
-        self.decoder = FeatureMapDecoder(net, layer)
+    def __init__(self, net: Net, layer: str, field: int, scale: Scale = "filters") -> None:
+        self.decoder = FeatureMapDecoder(net, layer, scale=scale)
         # filters of even length see further ahead than back: of four taps or more, at most two thirds
         self.held = -(-(2 * field // 3 + _GRID // 2) // _GRID) * _GRID
 
@@ -172,17 +175,20 @@ class HeldDecoder:
         return F.pad(inputs, (self.held, self.held), mode="replicate")
 
 
-def decoders(net: Net, layers: Sequence[str], inputs: Tensor) -> list[HeldDecoder]:
+def decoders(
+    net: Net, layers: Sequence[str], inputs: Tensor, scale: Scale = "filters"
+) -> list[HeldDecoder]:
     """A decoder for each layer.
 
     Args:
         net: in evaluation mode.
         layers: dotted names.
         inputs: a sequence ``(1, D, T)`` to run the net on.
+        scale: as for :class:`captum_video.FeatureMapDecoder`.
 
     Returns:
         The decoders.
     """
     found = FeatureMapDecoder.layers(net, inputs.to(net.mean.device))
     fields = {layer.name: layer.field for layer in found}
-    return [HeldDecoder(net, layer, fields[layer]) for layer in layers]
+    return [HeldDecoder(net, layer, fields[layer], scale) for layer in layers]

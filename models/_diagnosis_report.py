@@ -72,8 +72,8 @@ def report(diagnosis: Diagnosis, strips: Sequence[tuple[str, str]]) -> str:
     if strips:
         shown = "\n\n".join(f"{text}\n\n![{text}]({file})" for text, file in strips)
         parts.append(
-            "## Decoded clips\n\nEach row is the same clip as the layer's activations draw it, in a "
-            f"scale of its own.\n\n{shown}"
+            "## Decoded clips\n\nEach row is the same clip as the layer's activations draw it, about "
+            f"the mean skeleton, in the input's size.\n\n{shown}"
         )
     if diagnosis.compared is not None:
         parts.append(f"## Against {diagnosis.compared[0]}\n\n{_comparison(diagnosis)}")
@@ -252,7 +252,7 @@ def _strips(diagnosis: Diagnosis, net: Net, data: Actions, folder: Path) -> list
         clip, right = _example(diagnosis, index, right=kind == "best")
         inputs = data[clip].clip.unsqueeze(0).to(net.mean.device)
         rows = {"input": inputs[0]}
-        held = decoders(net, shown, inputs)
+        held = decoders(net, shown, inputs, "input")
         rows |= {n: decoder.decoded(inputs)[0] for n, decoder in zip(shown, held, strict=True)}
         name = diagnosis.classes[index]
         answer = diagnosis.classes[int(diagnosis.evidence.predicted[clip])]

@@ -16,7 +16,7 @@ from captum_video._core.skeletons import KINECT_JOINTS
 from models import build
 from models._diagnosis_evidence import all_answers, gather
 from models._diagnosis_net import Net, layers_of
-from models._diagnosis_results import Diagnosis
+from models._diagnosis_proposal import confusion_of, propose, standings
 from models._results import CellFile
 from models.data.actions import ACTIONS, Actions
 from models.info import BundledModel
@@ -149,9 +149,14 @@ def measure(
     if cell.arm == BASELINE:
         clips = Actions(settings.diagnosed, cell.seed + DIAGNOSIS_SEED, "validation")
         evidence = gather(net, layers_of(net)[-1:], clips)
-        diagnosis = Diagnosis({}, ACTIONS, evidence, settings.joints)
-        weak = [ACTIONS[index] for index in diagnosis.weak]
-        joints, reason = diagnosis.proposal.target, diagnosis.proposal.reason
+        confusion = confusion_of(evidence.labels, evidence.predicted, len(ACTIONS))
+        found = zip(ACTIONS, standings(confusion), strict=True)
+        weak = [name for name, standing in found if standing.weak]
+        proposal = propose(
+            confusion, evidence.labels, evidence.features, evidence.amplification[-1],
+            classes=ACTIONS, joints=KINECT_JOINTS, count=settings.joints,
+        )  # fmt: skip
+        joints, reason = proposal.target, proposal.reason
     fresh = Actions(settings.clips, cell.seed + MEASURE_SEED, "validation")
     labels = torch.tensor([fresh.labels(index) for index in range(len(fresh))]).flatten()
     told = all_answers(net, fresh) == labels

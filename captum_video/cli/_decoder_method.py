@@ -37,11 +37,10 @@ def _decode(request: Request, layers: list[str]) -> Explanation:
         decoded = []
         for name in layers or _default(known, inputs.shape[2]):
             decoder = FeatureMapDecoder(request.model, name, mean=mean, std=std)
-            sequence = decoder.attribute(inputs)
-            responses = decoder.responses(inputs)[0]
-            decoded.append(
-                Decoded(name, sequence[0].cpu(), responses.float().cpu(), fields.get(name))
-            )
+            drawn = FeatureMapDecoder(request.model, name, mean=mean, std=std, scale="input")
+            sequence, picture = (d.attribute(inputs)[0].cpu() for d in (decoder, drawn))
+            responses = decoder.responses(inputs)[0].float().cpu()
+            decoded.append(Decoded(name, sequence, picture, responses, fields.get(name)))
     return Explanation({}, "decoded", decoded=tuple(decoded))
 
 

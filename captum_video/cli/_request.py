@@ -104,12 +104,14 @@ class Decoded:
     Attributes:
         layer: its dotted name.
         sequence: what it was decoded to, (D, T) like the input, on the CPU.
+        picture: the same about the mean, in the input's size, as it is drawn.
         responses: magnitudes of its filters' responses, (filters, steps), on the CPU.
         field: how many frames an activation sees; ``None`` if that is not known.
     """
 
     layer: str
     sequence: Tensor
+    picture: Tensor
     responses: Tensor
     field: int | None
 

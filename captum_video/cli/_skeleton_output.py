@@ -40,7 +40,7 @@ def _rate(result: Result[Skeletons]) -> float:
 def _draw(folder: Path, result: Result[Skeletons], rate: float) -> None:
     source, title, explanation = result.source, headline(result), result.explanation
     sequences = {"input": source.sequence}
-    sequences |= {layer.layer: layer.sequence for layer in explanation.decoded}
+    sequences |= {layer.layer: layer.picture for layer in explanation.decoded}
     relevance = explanation.maps.get(explanation.ranked)
     weights = None if relevance is None else joint_weights(relevance)
     captions = [f"{title}  |  frame {number}" for number in source.numbers]
