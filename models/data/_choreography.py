@@ -232,7 +232,7 @@ def _read(c: Controls, s: Scene) -> None:
         turn += s.going * bump(s.time, begin, begin + 0.6)
         begin += 1.5 + 1.5 * ((s.u[1] + 7 * begin) % 1)
     inward = -SIDES[s.side] * s.vigour * turn
-    c.bends[0, 0, s.side, 0] += inward * s.between(0.10, 0.18, 2) / LENGTHS["forearm"]
+    c.bends[0, 0, s.side, 0] += inward * s.between(0.16, 0.26, 2) / LENGTHS["forearm"]
     c.bends[0, 1, s.side, 0] += inward * 0.45
     c.bends[0, 1, s.side, 1] += turn * 0.2
 
@@ -244,7 +244,7 @@ def _write(c: Controls, s: Scene) -> None:
     c.bends[0, 2, s.side] += strokes / LENGTHS["tip"]
     c.bends[0, 3, s.side] += strokes / LENGTHS["thumb"]
     line = (s.time * s.tempo / s.between(2.0, 3.0, 3)) % 1
-    drift = s.between(0.06, 0.10, 4) * (ease(line / 0.8) - ease((line - 0.8) / 0.2)) * s.hold(0.4)
+    drift = s.between(0.11, 0.17, 4) * (ease(line / 0.8) - ease((line - 0.8) / 0.2)) * s.hold(0.4)
     c.bends[0, 0, s.side, 0] += SIDES[s.side] * drift / LENGTHS["forearm"]
 
 

@@ -19,10 +19,11 @@ Chosen here:
   faces the middle one, and at one height, 1 to 1.1 m.
 * Reading, writing, typing and playing with a phone share one posture: both forearms raised in
   front, the head bowed, half of the people seated. Who reads or plays holds the hands 14 cm higher
-  than who writes or types, which is about what the posture varies by; the rest is told by small
-  motions: a page turned every 1.5 to 3 s (0.6 s, 10 to 18 cm); strokes of 2 to 4 Hz and 14 to 22 mm
-  with a slow drift to the side; finger tips that tap in turn at 2 to 4 Hz, 20 to 30 mm; one thumb
-  at 1.5 to 3 Hz, 22 to 32 mm (times tempo and vigour).
+  than who writes or types, which is about what the posture varies by; the rest is told by
+  motions of the hands: a page turned every 1.5 to 3 s (0.6 s, its hand's tip goes 13 to 20 cm);
+  strokes of 2 to 4 Hz and 14 to 22 mm while the wrist drifts 11 to 18 cm to the side and returns;
+  finger tips that tap in turn at 2 to 4 Hz, 20 to 30 mm; one thumb at 1.5 to 3 Hz, 22 to 32 mm
+  (times tempo and vigour).
 * The camera's errors are those of :mod:`models.data._kinect`.
 """
 

@@ -27,9 +27,9 @@ def test_reading_turns_pages_inwards(side: int) -> None:
     assert len(starts) == 2
     assert set((ends - starts).tolist()) <= {11, 12}  # 0.6 s, less the ends at 0
     assert 1.5 * 20 <= np.diff(starts)[0] <= 3 * 20 + 1
-    assert 0.1 < size(tip) < 0.25
+    assert 0.1 < size(tip) < 0.35
     assert (-SIDES[side] * tip[0] > -1e-12).all()
-    assert np.abs(controls.bends[0, 0, side, 0]).max() == pytest.approx(0.14 / 0.25, rel=0.02)
+    assert np.abs(controls.bends[0, 0, side, 0]).max() == pytest.approx(0.21 / 0.25, rel=0.02)
     assert not moved[0, J[f"elbow_{name}"]].any()
 
 
@@ -43,7 +43,7 @@ def test_writing_is_fast_strokes_and_a_slow_drift() -> None:
         assert np.abs(strokes[1]).max() == pytest.approx(0.018, rel=0.05)
         assert abs(np.corrcoef(strokes[:2, INSIDE])[0, 1]) < 0.5
     line = controls.bends[0, 0, 1, 0] * 0.25
-    assert 0.07 < line.max() < 0.081
+    assert 0.12 < line.max() < 0.141
     assert line.min() > -1e-12
     back = np.diff(line[INSIDE]).min()
     out = np.diff(line[INSIDE]).max()
@@ -79,11 +79,10 @@ def test_on_a_phone_one_thumb_is_at_work(side: int) -> None:
 
 
 def test_vigour_scales_and_tempo_speeds_up() -> None:
-    for action, joint in (("writing", "hand_tip_right"), ("playing with phone", "thumb_right")):
+    for action in ("writing", "playing with phone"):
         even, strong = (acted(action, vigour=vigour)[0].bends[0, 3, 1] for vigour in (1.0, 1.2))
         np.testing.assert_allclose(strong, 1.2 * even, atol=1e-12)
-        fast = acted(action, tempo=1.5)[1][0, J[joint], 1]
-        slow = acted(action)[1][0, J[joint], 1]
+        fast, slow = (acted(action, tempo=tempo)[0].bends[0, 3, 1, 1] for tempo in (1.5, 1.0))
         assert crossings(fast) > 1.3 * crossings(slow)
 
 
