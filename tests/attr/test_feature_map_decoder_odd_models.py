@@ -122,6 +122,14 @@ class TestWrites:
         with pytest.raises(ValueError, match="is made by 'a write into a constant'"):
             decode(settled(Stack(prepare=added)), sequences(2, 6, 30))
 
+    def test_a_write_that_is_hidden_from_torch_functions(self) -> None:
+        def hidden(x: Tensor) -> None:
+            with torch._C.DisableTorchFunction():
+                x.mul_(2)
+
+        with pytest.raises(ValueError, match="is made by 'a write into it'"):
+            decode(settled(Stack(last=written(hidden))), sequences(2, 6, 30))
+
     def test_a_layer_is_what_its_module_gave_at_the_time(self) -> None:
         x, net = sequences(2, 6, 30), settled(Stack(first=written(masked)))
         expected = FeatureMapDecoder(settled(Stack()), "stem").attribute(x)
