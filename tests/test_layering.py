@@ -25,7 +25,7 @@ ALLOWED = {
     "cli": {"_core", "nn", "relevance", "layers", "metrics", "io", "attr", "visualization", ""},
     "": {"attr", "relevance"},
 }
-EXTRAS = {"torchvision", "skvideo", "sklearn", "pandas", "zennit", "transformers"}
+EXTRAS = {"torchvision", "skvideo", "sklearn", "seglearn", "pandas", "zennit", "transformers"}
 
 
 def modules() -> dict[str, Path]:

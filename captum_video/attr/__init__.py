@@ -17,7 +17,7 @@ from captum_video.attr.discriminative import (
     FrozenFrames,
     RelevanceComponents,
 )
-from captum_video.attr.feature_map_decoder import FeatureMapDecoder
+from captum_video.attr.feature_map_decoder import DecodableLayer, FeatureMapDecoder
 from captum_video.attr.frame_attention import AttendedFrames, FrameAttention
 from captum_video.attr.fusion_posterior import FusionPosterior
 from captum_video.attr.regression_grad_cam import RegressionGradCam
@@ -31,6 +31,7 @@ __all__ = [
     "ChannelExplanation",
     "ChannelSaliency",
     "DecisionMotion",
+    "DecodableLayer",
     "DeepTaylor",
     "DiscriminativeRelevance",
     "FeatureMapDecoder",
