@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils._pytree import tree_leaves
 
+from captum_video._core.checks import check_inputs
 from captum_video._core.guards import check_evaluation_mode, module_of, untouched
 from captum_video.layers.capture import observed
 from captum_video.layers.recording import Node, Recording
@@ -84,3 +85,26 @@ class StackRun:
             if name:
                 found.setdefault(layer.node, (name, layer))
         return sorted(found.values(), key=lambda item: item[1].number)
+
+
+def single_sequence(inputs: Tensor | tuple[Tensor]) -> Tensor:
+    """The one tensor of sequences that was given.
+
+    Args:
+        inputs: ``(N, D, T)``, or a tuple of one such tensor.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        TypeError: for inputs that are no floating-point tensor.
+        ValueError: for inputs of another shape, or that are empty or not finite.
+    """
+    given: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
+    check_inputs(given)
+    if len(given) != 1 or given[0].dim() != 3:
+        raise ValueError(
+            "inputs must be one tensor of sequences (N, D, T), got "
+            + " and ".join(f"shape {tuple(tensor.shape)}" for tensor in given)
+        )
+    return given[0]

@@ -7,19 +7,20 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from captum.attr import LayerAttribution
 from captum.log import log_usage
 from torch import Tensor
 from torch.nn import Conv1d, Module
 
-from captum_video._core.checks import check_choice, check_inputs, check_model
+from captum_video._core.checks import check_choice, check_model
 from captum_video._core.guards import check_evaluation_mode, module_of
 from captum_video.attr._decoding import compressed, decoded, rescaled, unprepared
-from captum_video.attr._stack_run import StackRun
+from captum_video.attr._stack_run import StackRun, single_sequence
 from captum_video.layers import layer_name, resolve_layer
 from captum_video.layers.residual_stack import NoResidualStack, StackLayer
 
-SCALES = ("filters", "input")
+SCALES, ENDS = ("filters", "input"), ("padded", "held")
 _PROBE_FRAMES = 256
 
 
@@ -29,7 +30,8 @@ class DecodableLayer(NamedTuple):
     Attributes:
         name: its dotted name.
         number: which layer of its stack it is, from 1.
-        stream: which stack it belongs to, from 0; MS-Res-TCN has two.
+        stream: which stack it belongs to, in the order in which the model holds them, from 0;
+            MS-Res-TCN has two, the main stream first.
         field: how many frames an activation of it sees.
     """
 
@@ -72,10 +74,9 @@ class FeatureMapDecoder(LayerAttribution):
     * Time, which the paper omits: a step stands at the frame where its shortcut is (in the first
       layer, the earlier middle tap of the filter), and frames between steps are interpolated linearly.
       A retrieved sequence is stretched before :math:`x_m` is subtracted.
-
     * A net that pads with zeros after subtracting the mean sees the mean skeleton before and after the
-      sequence, so that near both ends what is decoded moves there; hold the first and the last frame
-      for a while where that would matter.
+      sequence, so that near both ends what is decoded moves there. This is what the net sees, and
+      larger than most motion; ``ends="held"`` keeps it out of what is measured.
 
     The decoded sequence is a picture of the layer, not a reconstruction of the input; its scale is the
     filters' own. It does not depend on a target.
@@ -89,10 +90,13 @@ class FeatureMapDecoder(LayerAttribution):
         scale: ``"filters"`` leaves what is decoded as the formula gives it; ``"input"`` scales its
             difference from the mean, in each sequence, to the root mean square of the input's. Beside
             an activation of a hundred the mean is nothing, and the picture no person.
+        ends: ``"padded"`` decodes the model's own forward pass; ``"held"`` that of a longer sequence
+            whose first and last frame are held for as long as an activation sees.
 
     Raises:
         TypeError: for a model that is not callable or a layer that is neither module nor name.
-        ValueError: for a layer that the model does not have, or an unknown scale.
+        ValueError: for a layer that the model does not have, a mean or std of several axes, a std of
+            zero, or an unknown scale or kind of ends.
     """
 
     def __init__(
@@ -103,10 +107,12 @@ class FeatureMapDecoder(LayerAttribution):
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
         scale: Literal["filters", "input"] = "filters",
+        ends: Literal["padded", "held"] = "padded",
     ) -> None:
         check_model(model)
         check_choice("scale", scale, SCALES)
-        self.scale = scale
+        check_choice("ends", ends, ENDS)
+        self.scale, self.ends = scale, ends
         super().__init__(model, resolve_layer(model, layer))
         self.mean, self.std = (torch.as_tensor(value) for value in (mean, std))
         for name, value in (("mean", self.mean), ("std", self.std)):
@@ -115,6 +121,8 @@ class FeatureMapDecoder(LayerAttribution):
                     f"{name} must be a number or one for each dimension (D,), got shape "
                     f"{tuple(value.shape)}"
                 )
+        if bool((self.std == 0).any()):
+            raise ValueError(f"std must not be zero, got {self.std.tolist()}")
 
     @log_usage(part_of_slo=True)
     def attribute(
@@ -140,14 +148,15 @@ class FeatureMapDecoder(LayerAttribution):
                 a model without one.
             RuntimeError: for a model with batch norm or dropout in training mode.
         """
-        sequence = _single(inputs)
-        layer = self._layer(sequence, additional_forward_args)
-        if layer.field > layer.length:
+        sequence = single_sequence(inputs)
+        length = sequence.shape[2]
+        layer, held = self._with_ends(sequence, additional_forward_args)
+        if layer.field > length:
             raise ValueError(
-                f"inputs has {layer.length} frames, but an activation of layer {self._name!r} sees "
+                f"inputs has {length} frames, but an activation of layer {self._name!r} sees "
                 f"{layer.field}: sequences must be at least that long"
             )
-        result = decoded(layer)
+        result = decoded(layer)[..., held : held + length]
         if self.scale == "input":
             result = rescaled(result, sequence, layer.prepared)
         result = self._in_units(result).to(sequence.dtype)
@@ -161,14 +170,23 @@ class FeatureMapDecoder(LayerAttribution):
             additional_forward_args: further arguments of the model.
 
         Returns:
-            ``(N, N_l, T_l)``, at the layer's own rate.
+            ``(N, N_l, T_l)``, at the layer's own rate; the steps that stand inside the sequence if the
+            ends are held.
 
         Raises:
             TypeError: as for :meth:`attribute`.
             ValueError: as for :meth:`attribute`, but for the length.
             RuntimeError: as for :meth:`attribute`.
         """
-        return self._layer(_single(inputs), additional_forward_args).value.abs()
+        sequence = single_sequence(inputs)
+        layer, held = self._with_ends(sequence, additional_forward_args)
+        if not held:
+            return layer.value.abs()
+        first, end = (
+            -((layer.first.middle - frame) // layer.step)
+            for frame in (held, held + sequence.shape[2])
+        )
+        return layer.value[..., first:end].abs()
 
     def motion_primitives(self, inputs: Tensor | None = None, *, compress: bool = False) -> Tensor:
         r"""The filters of the first layer as sequences of the input's domain (figure 3, right).
@@ -245,7 +263,7 @@ class FeatureMapDecoder(LayerAttribution):
             RuntimeError: as for :meth:`attribute`.
         """
         check_model(model)
-        found = StackRun(model, _single(inputs), additional_forward_args).layers()
+        found = StackRun(model, single_sequence(inputs), additional_forward_args).layers()
         streams = list(dict.fromkeys(id(layer.first) for _, layer in found))
         return [
             DecodableLayer(name, layer.number, streams.index(id(layer.first)), layer.field)
@@ -255,6 +273,16 @@ class FeatureMapDecoder(LayerAttribution):
     @property
     def _name(self) -> str:
         return layer_name(self.forward_func, self.layer)
+
+    def _with_ends(self, sequence: Tensor, additional_forward_args: Any) -> tuple[StackLayer, int]:
+        """The layer, and how many frames are held before the sequence and after it."""
+        layer = self._layer(sequence, additional_forward_args)
+        if self.ends == "padded":
+            return layer, 0
+        # a multiple of the step, so that strided layers stand on the same frames
+        held = -(-layer.field // layer.step) * layer.step
+        longer = F.pad(sequence, (held, held), mode="replicate")
+        return self._layer(longer, additional_forward_args), held
 
     def _in_units(self, sequence: Tensor) -> Tensor:
         """A decoded sequence in the units before mean and std were taken off."""
@@ -270,7 +298,7 @@ class FeatureMapDecoder(LayerAttribution):
     def _probed(self, inputs: Tensor | None) -> StackLayer:
         """The layer in a run on the given sequence, or on zeros."""
         if inputs is not None:
-            return self._layer(_single(inputs), None)
+            return self._layer(single_sequence(inputs), None)
         check_evaluation_mode(self.forward_func)
         model = module_of(self.forward_func)
         convs = [m for m in model.modules() if isinstance(m, Conv1d)] if model is not None else []
@@ -313,15 +341,3 @@ class FeatureMapDecoder(LayerAttribution):
         else:
             cure = f"Layers of the stack: {', '.join(name for name, _ in found)}"
         raise ValueError(f"layer {self._name!r} cannot be decoded, since {reason}. {cure}.")
-
-
-def _single(inputs: Tensor | tuple[Tensor]) -> Tensor:
-    """The one sequence that was given, checked."""
-    given: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
-    check_inputs(given)
-    if len(given) != 1 or given[0].dim() != 3:
-        raise ValueError(
-            "inputs must be one tensor of sequences (N, D, T), got "
-            + " and ".join(f"shape {tuple(tensor.shape)}" for tensor in given)
-        )
-    return given[0]

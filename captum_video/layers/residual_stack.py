@@ -242,7 +242,11 @@ class ResidualStack:
             seen = self._pipe(before, branch) if shortcut is None else 0
             if seen:
                 seen = max(before.field, seen)
-                return replace(before, value=node.value, field=seen, node=node)
+                widenings = before.widenings
+                if widenings and widenings[-1].value is before.value:
+                    # equation 10 takes x_m as it leaves layer m
+                    widenings = (*widenings[:-1], replace(widenings[-1], value=node.value))
+                return replace(before, value=node.value, widenings=widenings, field=seen, node=node)
             raise NoResidualStack(
                 f"what is added to layer {before.number} is no single convolution of its "
                 "normalised and activated output"
