@@ -37,7 +37,9 @@ def _decode(request: Request, layers: list[str]) -> Explanation:
         decoded = []
         for name in layers or _default(known, inputs.shape[2]):
             decoder = FeatureMapDecoder(request.model, name, mean=mean, std=std)
-            drawn = FeatureMapDecoder(request.model, name, mean=mean, std=std, scale="input")
+            drawn = FeatureMapDecoder(
+                request.model, name, mean=mean, std=std, scale="input", ends="held"
+            )
             sequence, picture = (d.attribute(inputs)[0].cpu() for d in (decoder, drawn))
             responses = decoder.responses(inputs)[0].float().cpu()
             decoded.append(Decoded(name, sequence, picture, responses, fields.get(name)))

@@ -104,7 +104,8 @@ class Decoded:
     Attributes:
         layer: its dotted name.
         sequence: what it was decoded to, (D, T) like the input, on the CPU.
-        picture: the same about the mean, in the input's size, as it is drawn.
+        picture: the same with held ends, about the mean and in the input's size: what is drawn, and
+            what motion is measured in.
         responses: magnitudes of its filters' responses, (filters, steps), on the CPU.
         field: how many frames an activation sees; ``None`` if that is not known.
     """

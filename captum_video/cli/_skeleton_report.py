@@ -70,7 +70,7 @@ def _clip_line(source: Skeletons) -> str:
 
 def _layer_line(source: Skeletons, layer: Decoded) -> str:
     sees = "" if layer.field is None else f" (sees {_count(layer.field, 'frame', 'frames')})"
-    found = joints(source, layer.sequence)
+    found = joints(source, layer.picture)
     if not found:
         return f"{layer.layer}{sees}: nothing to compare, as nothing moves"
     more = [joint for joint in found[:_TOLD] if joint.amplification > 0]
@@ -145,7 +145,7 @@ def _bodies(source: Skeletons) -> list[dict[str, Any]]:
 def _layer_json(source: Skeletons, layer: Decoded) -> dict[str, Any]:
     """A layer; the log2 of a joint that stands still when decoded is ``None``."""
     listed = []
-    for joint in joints(source, layer.sequence):
+    for joint in joints(source, layer.picture):
         gain = joint.amplification
         listed.append(
             {
