@@ -14,17 +14,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_video import DeepTaylor, VideoGradCam
+from captum_video import DeepTaylor, FeatureMapDecoder, VideoGradCam
 from captum_video._core.skeletons import split_joints
-from captum_video.attr import _decoding
-from captum_video.attr._stack_run import StackRun
+from captum_video.layers.residual_stack import StackLayer
 from captum_video.metrics import amplification, joint_motion, rank_correlation, view_distance
 from models._diagnosis_evidence import answers
-from models._diagnosis_net import HeldDecoder, Net, decoders, layers_of, open_net, untrained
+from models._diagnosis_net import Net, layers_of, open_net, untrained
 from models._tables import aligned, interval
 from models.data.actions import Actions, ActionSample
 
@@ -32,29 +32,28 @@ SEED = 5_000_003
 RANGE = 5.0  # metres: no coordinate is beyond
 
 
-def shuffled(decoder: HeldDecoder, net: Net, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """A layer decoded with primitives that belong to other channels.
+def shuffled(net: Net, layer: str, generator: torch.Generator) -> FeatureMapDecoder:
+    """A decoder of a net whose primitives belong to other channels; what the net does is the same.
 
     Args:
-        decoder: of the layer.
         net: the net.
-        inputs: ``(N, D, T)``.
+        layer: dotted name.
         generator: draws the order of the primitives.
 
     Returns:
-        ``(N, D, T)``.
+        The decoder, whose formula sees the shuffled primitives.
     """
-    longer = decoder._longer(inputs)
-    run = StackRun(net, longer, None)
-    layer = dict(run.layers())[_name(decoder, net)]
-    order = torch.randperm(layer.first.weight.shape[0], generator=generator)
-    first = replace(layer.first, weight=layer.first.weight[order])
-    result = _decoding.decoded(replace(layer, first=first))
-    return result[..., decoder.held : decoder.held + inputs.shape[-1]]
 
+    class Shuffled(FeatureMapDecoder):
+        def _layer(self, sequence: Tensor, additional_forward_args: Any) -> StackLayer:
+            found = super()._layer(sequence, additional_forward_args)
+            first = replace(found.first, weight=found.first.weight[order])
+            return replace(found, first=first)
 
-def _name(decoder: HeldDecoder, net: Net) -> str:
-    return next(name for name, m in net.named_modules() if m is decoder.decoder.layer)
+    order = torch.randperm(
+        net.get_parameter(f"{layers_of(net)[0]}.weight").shape[0], generator=generator
+    )
+    return Shuffled(net, layer, ends="held")
 
 
 def decoding(net: Net, samples: Sequence[ActionSample], seed: int) -> dict[str, float]:
@@ -66,8 +65,9 @@ def decoding(net: Net, samples: Sequence[ActionSample], seed: int) -> dict[str, 
         seed: of the shuffles.
 
     Returns:
-        By ``"layerN decoded"`` and ``"layerN shuffled"`` the mean rank correlation, over clips, of
-        the amplification of a present joint and whether it is informative.
+        For each layer, decoded as it is and with shuffled primitives, the mean rank correlation,
+        over clips, of whether a present joint is informative with its motion in the decoded
+        sequence, and with its amplification.
     """
     inputs = torch.stack([sample.clip for sample in samples])
     truth = torch.stack([sample.informative.flatten() for sample in samples]).double()
@@ -75,14 +75,18 @@ def decoding(net: Net, samples: Sequence[ActionSample], seed: int) -> dict[str, 
     # joints of an absent actor, and clips in which everything is informative, tell nothing
     present = joint_motion(inputs) > 0
     truth = truth.masked_fill(~present, torch.nan)
-    found = {"input": _correlation(joint_motion(inputs).log2(), truth)}
-    layers = layers_of(net)
-    for layer, decoder in zip(layers, decoders(net, layers, inputs[:1]), strict=True):
-        for name, sequence in (
-            ("decoded", decoder.decoded(inputs)),
-            ("shuffled", shuffled(decoder, net, inputs, generator)),
+    found = {"input: motion": _correlation(joint_motion(inputs), truth)}
+    for layer in layers_of(net):
+        for name, decoder in (
+            ("decoded", FeatureMapDecoder(net, layer, ends="held")),
+            ("shuffled", shuffled(net, layer, generator)),
         ):
-            found[f"{layer} {name}"] = _correlation(amplification(sequence, inputs), truth)
+            sequence = decoder.attribute(inputs)
+            moved = joint_motion(sequence).masked_fill(~present, torch.nan)
+            found[f"{layer} {name}: motion"] = _correlation(moved, truth)
+            found[f"{layer} {name}: amplification"] = _correlation(
+                amplification(sequence, inputs), truth
+            )
     return found
 
 
@@ -97,60 +101,86 @@ def views(net: Net, data: Actions, count: int) -> dict[str, float]:
     flat = seen.flatten(0, 1)
     absent = (joint_motion(flat) == 0).repeat_interleave(3, 1).unsqueeze(2)
     found = {"input": float(view_distance(seen).ratio)}
-    layers = layers_of(net)
-    for layer, decoder in zip(layers, decoders(net, layers, flat[:1]), strict=True):
-        decoded = decoder.decoded(flat).masked_fill(absent, 0).view_as(seen)
+    for layer in layers_of(net):
+        decoded = FeatureMapDecoder(net, layer, ends="held").attribute(flat)
+        decoded = decoded.masked_fill(absent, 0).view_as(seen)
         found[layer] = float(view_distance(decoded).ratio)
     return found
 
 
 def relevance(net: Net, samples: Sequence[ActionSample]) -> dict[str, float]:
-    """How dense relevance is on the informative joints and in the active frames; 1 is chance.
+    """How dense relevance for the class is on the informative joints and in the active frames.
 
     Args:
         net: in evaluation mode.
-        samples: clips with their truth, of which the rightly told ones count.
+        samples: clips with their truth.
 
     Returns:
         By method and truth, the share of positive relevance there over the share of joints (of the
-        actors who are there) or frames.
+        actors who are there) or frames: 1 if relevance were even. It may prefer hands, or the middle
+        of a clip, whatever is shown: ``"another's"`` is the truth of a clip of another action with
+        as many actors.
     """
-    told = answers(net, torch.stack([sample.clip for sample in samples])).tolist()
-    kept = [s for s, answer in zip(samples, told, strict=True) if s.action == answer]
     totals: dict[str, list[float]] = defaultdict(list)
     low, high = torch.full((150, 1), -RANGE), torch.full((150, 1), RANGE)
-    methods = {
+    methods: dict[str, Any] = {
         "deep Taylor, w2": DeepTaylor(net, seed="one"),
         "deep Taylor, z-beta": DeepTaylor(net, seed="one", input_range=(low, high)),
+        "Grad-CAM": VideoGradCam(net, net.info.layer),
     }
-    cam = VideoGradCam(net, net.info.layer)
-    for part in _batches(kept):
-        inputs = torch.stack([sample.clip for sample in part])
-        target = torch.tensor([sample.action for sample in part])
+    others = [_another(samples, number) for number in range(len(samples))]
+    for numbers in _batches(len(samples)):
+        inputs = torch.stack([samples[number].clip for number in numbers])
+        target = torch.tensor([samples[number].action for number in numbers])
         for name, method in methods.items():
             values = method.attribute(inputs, target=target)
-            for sample, row in zip(part, values, strict=True):
-                joints = split_joints(row).sum(2).clamp(min=0)
-                there = split_joints(sample.clip).flatten(2).abs().sum(2) > 0
-                known = sample.informative & there
-                if bool(known.any()) and not bool(known[there].all()):
-                    share = joints[known].sum() / joints[there].sum()
-                    totals[f"{name}: joints"].append(float(share / known.sum() * there.sum()))
-                _in_time(totals, name, joints.sum((0, 1)), sample.active)
-        for sample, row in zip(part, cam.attribute(inputs, target=target), strict=True):
-            _in_time(totals, "Grad-CAM", row[0], sample.active)
+            for number, row in zip(numbers, values, strict=True):
+                positive = row.clamp(min=0) if name == "Grad-CAM" else split_joints(row).sum(2)
+                for whose, truth in (("", samples[number]), (", another's", others[number])):
+                    _add(totals, f"{name}{whose}", positive.clamp(min=0), samples[number], truth)
     return {name: sum(values) / len(values) for name, values in totals.items()}
 
 
-def _in_time(totals: dict[str, list[float]], name: str, curve: Tensor, active: Tensor) -> None:
-    if float(curve.sum()) > 0:
-        share = float(curve[active].sum() / curve.sum())
-        totals[f"{name}: frames"].append(share / float(active.float().mean()))
+def _another(samples: Sequence[ActionSample], number: int) -> ActionSample:
+    """The next clip of another action with as many actors."""
+    mine = samples[number]
+    for step in range(1, len(samples)):
+        other = samples[(number + step) % len(samples)]
+        if other.action != mine.action and bool(_there(other).equal(_there(mine))):
+            return other
+    return mine
 
 
-def _batches(samples: Sequence[ActionSample], size: int = 32) -> Iterator[Sequence[ActionSample]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
+def _there(sample: ActionSample) -> Tensor:
+    """Which joints belong to somebody who is there, ``(2, 25)``."""
+    return split_joints(sample.clip).flatten(2).abs().sum(2) > 0
+
+
+def _add(
+    totals: dict[str, list[float]],
+    name: str,
+    positive: Tensor,
+    sample: ActionSample,
+    truth: ActionSample,
+) -> None:
+    """Adds the densities of one map ``(actors, joints, T)`` or curve ``(1, T)``."""
+    curve = positive.sum(tuple(range(positive.dim() - 1)))
+    if not float(curve.sum()) > 0:
+        return
+    in_time = float(curve[truth.active].sum() / curve.sum())
+    totals[f"{name}: frames"].append(in_time / float(truth.active.float().mean()))
+    if positive.dim() == 2:
+        return
+    there = _there(sample)
+    joints, known = positive.sum(2), truth.informative & there
+    if bool(known.any()) and not bool(known[there].all()):
+        share = float(joints[known].sum() / joints[there].sum())
+        totals[f"{name}: joints"].append(share * int(there.sum()) / int(known.sum()))
+
+
+def _batches(length: int, size: int = 32) -> Iterator[range]:
+    for start in range(0, length, size):
+        yield range(start, min(start + size, length))
 
 
 def measure(net: Net, seed: int, count: int) -> dict[str, dict[str, float]]:
@@ -167,14 +197,17 @@ def measure(net: Net, seed: int, count: int) -> dict[str, dict[str, float]]:
     data = Actions(count, SEED + seed, "validation", frames=net.info.frames)
     samples = [data[index] for index in range(count)]
     blank = untrained(net, torch.stack([sample.clip for sample in samples[:64]]))
-    for sample_net in (net, blank):
-        sample_net.requires_grad_(False)
+    right = answers(net, torch.stack([sample.clip for sample in samples])).tolist()
+    told = [s for s, answer in zip(samples, right, strict=True) if s.action == answer]
     return {
-        "Rank correlation of amplification and informative joints": decoding(net, samples, seed),
-        "the same, of an untrained net": decoding(blank, samples, seed),
+        "Rank correlation of joints' motion and amplification with their being informative": decoding(
+            net, samples, seed
+        ),
+        "the same correlations, of an untrained net": decoding(blank, samples, seed),
         "Distance of the three views over that of performances": views(net, data, count // 4),
         "the same views, in an untrained net": views(blank, data, count // 4),
-        "Density of positive relevance where the truth is": relevance(net, samples),
+        "Density of positive relevance where the truth is": relevance(net, told),
+        "the same densities, of an untrained net": relevance(blank, told),
     }
 
 
