@@ -6,6 +6,7 @@ A sequence is ``(D, T)`` or ``(N, D, T)`` with ``D = actors * 25 * 3``: actor by
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor
@@ -47,28 +48,41 @@ def joint_numbers(joints: Iterable[str | int], names: Sequence[str] = KINECT_JOI
     """The numbers of joints that are given by name or number.
 
     Args:
-        joints: names or numbers.
+        joints: names or numbers, also such as ``"12"``.
         names: all joints, in order.
 
     Returns:
         The numbers, each once, in ascending order.
 
     Raises:
-        ValueError: for an unknown name or a number that is none, or if there is no joint at all.
+        ValueError: for a string in place of several joints, an unknown name, a number that is no
+            joint's, what is neither a name nor a whole number, or if there is no joint at all.
     """
-    found = set()
-    for joint in joints:
-        if isinstance(joint, str) and not joint.isdigit():
-            if joint not in names:
-                raise ValueError(f"There is no joint {joint!r}. {close_matches(joint, names)}")
-            found.add(names.index(joint))
-        elif not 0 <= int(joint) < len(names):
-            raise ValueError(f"A joint's number must be from 0 to {len(names) - 1}, got {joint}.")
-        else:
-            found.add(int(joint))
+    if isinstance(joints, str):
+        raise ValueError(
+            f"joints must be several names or numbers, such as a list, got {joints!r}."
+        )
+    found = {_number(joint, names) for joint in joints}
     if not found:
         raise ValueError("There must be at least one joint, got none.")
     return sorted(found)
+
+
+def _number(joint: str | int, names: Sequence[str]) -> int:
+    """The number of one joint."""
+    if isinstance(joint, str) and not (joint.isascii() and joint.isdecimal()):
+        if joint not in names:
+            raise ValueError(f"There is no joint {joint!r}. {close_matches(joint, names)}")
+        return names.index(joint)
+    try:
+        if isinstance(joint, bool):
+            raise TypeError
+        number = int(joint) if isinstance(joint, str) else operator.index(joint)
+    except TypeError as error:
+        raise ValueError(f"A joint must be a name or a whole number, got {joint!r}.") from error
+    if not 0 <= number < len(names):
+        raise ValueError(f"A joint's number must be from 0 to {len(names) - 1}, got {number}.")
+    return number
 
 
 def joint_dimensions(
@@ -78,15 +92,17 @@ def joint_dimensions(
 
     Args:
         joints: names or numbers.
-        actors: how many the sequence has.
+        actors: how many the sequence has, at least one.
         names: all joints, in order.
 
     Returns:
         Three numbers for each joint and actor, in ascending order.
 
     Raises:
-        ValueError: as for :func:`joint_numbers`.
+        ValueError: as for :func:`joint_numbers`, or if there are no actors.
     """
+    if actors < 1:
+        raise ValueError(f"actors must be at least 1, got {actors}.")
     numbers = joint_numbers(joints, names)
     return [
         (actor * len(names) + joint) * 3 + axis
@@ -101,14 +117,16 @@ def split_joints(sequence: Tensor, joints: int = len(KINECT_JOINTS)) -> Tensor:
 
     Args:
         sequence: ``(..., D, T)``.
-        joints: how many an actor has.
+        joints: how many an actor has, at least one.
 
     Returns:
         A view ``(..., actors, joints, 3, T)``.
 
     Raises:
-        ValueError: if ``D`` is no multiple of ``3 * joints``.
+        ValueError: if ``D`` is no multiple of ``3 * joints``, or ``joints`` is not positive.
     """
+    if joints < 1:
+        raise ValueError(f"joints must be at least 1, got {joints}.")
     if sequence.dim() < 2 or not sequence.shape[-2] or sequence.shape[-2] % (3 * joints):
         raise ValueError(
             f"A sequence of skeletons must be (..., D, T) with D a multiple of {3 * joints} "
