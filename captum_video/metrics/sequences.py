@@ -9,6 +9,9 @@ from torch import Tensor
 
 from captum_video._core.skeletons import KINECT_JOINTS, split_joints
 
+#: samples whose likeness to all others is held at a time
+_ROWS = 512
+
 
 class Signatures(NamedTuple):
     """How characteristic each class's filter responses are.
@@ -128,6 +131,8 @@ def signature(responses: Tensor, labels: Tensor) -> Signatures:
     with the correlation :math:`\rho`, 0 where a profile is constant; and by its activity, the mean
     standard deviation of its responses over time, divided by the mean of that over all classes.
 
+    It takes :math:`O(N^2 (F + \log N))` time; the correlations of 512 samples are held at a time.
+
     Args:
         responses: ``(N, F, T)``, or the profiles ``(N, 2 F)`` of samples that do not fit into memory
             at once.
@@ -147,9 +152,9 @@ def signature(responses: Tensor, labels: Tensor) -> Signatures:
             f"{tuple(labels.shape)} of {labels.dtype}"
         )
     labels = labels.to(profiles.device)
-    likeness = _correlations(_standardised(profiles))
+    nearer = _nearer(_unit(_standardised(profiles)), labels)
     classes = labels.unique()
-    auroc = torch.stack([_nearer(likeness, labels == label) for label in classes])
+    auroc = torch.stack([nearer[labels == label].mean() for label in classes]).to(profiles.dtype)
     changes = profiles[:, profiles.shape[1] // 2 :].mean(1)
     activity = torch.stack([changes[labels == label].mean() for label in classes])
     return Signatures(classes, auroc, (2 * (1 - auroc)).clamp(0, 1), activity / activity.mean())
@@ -244,24 +249,34 @@ def _standardised(profiles: Tensor) -> Tensor:
     return torch.where(scale > least, offset / scale, torch.zeros_like(offset))
 
 
-def _correlations(samples: Tensor) -> Tensor:
-    """``(N, N)``: the correlation of each two samples' features; 0 with a constant one."""
+def _unit(samples: Tensor) -> Tensor:
+    """Samples with mean 0 and length 1, whose products are correlations; 0 for constant ones."""
     offset = samples - samples.mean(1, keepdim=True)
     length = offset.norm(dim=1, keepdim=True)
-    unit = torch.where(length > 0, offset / length, torch.zeros_like(offset))
-    return unit @ unit.T
+    return torch.where(length > 0, offset / length, torch.zeros_like(offset))
 
 
-def _nearer(likeness: Tensor, mine: Tensor) -> Tensor:
-    """The probability that another sample of a class is nearer to one of it than those outside."""
-    own, other = likeness[mine][:, mine], likeness[mine][:, ~mine]
-    if len(own) < 2 or not other.shape[1]:
-        return likeness.new_full((), torch.nan)
-    shares = []
-    for index, (near, far) in enumerate(zip(own, other, strict=True)):
-        near = torch.cat([near[:index], near[index + 1 :]])[:, None]
-        shares.append(((near > far).double() + (near == far).double() / 2).mean())
-    return torch.stack(shares).mean().to(likeness.dtype)
+def _nearer(unit: Tensor, labels: Tensor) -> Tensor:
+    """For each sample, the probability that another of its class is nearer than one outside; float64.
+
+    NaN where there is no other of its class or none outside.
+    """
+    found = unit.new_full((len(unit),), torch.nan, dtype=torch.float64)
+    for start in range(0, len(unit), _ROWS):
+        likeness = unit[start : start + _ROWS] @ unit.T
+        own_labels = labels[start : start + _ROWS]
+        for label in own_labels.unique():
+            rows, mine = (own_labels == label).nonzero().flatten(), labels == label
+            near, far = likeness[rows][:, mine], likeness[rows][:, ~mine].sort(1).values
+            pairs = (near.shape[1] - 1) * far.shape[1]
+            if not pairs:
+                continue
+            # those that are farther count one, those that are as near a half
+            twice = torch.searchsorted(far, near) + torch.searchsorted(far, near, right=True)
+            itself = mine.cumsum(0)[start + rows] - 1
+            twice.scatter_(1, itself[:, None], 0)
+            found[start + rows] = twice.sum(1).double() / 2 / pairs
+    return found
 
 
 def _mean_distance(groups: Tensor) -> float:

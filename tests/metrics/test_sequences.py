@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from captum_video.metrics import (
     amplification,
@@ -128,6 +130,40 @@ def test_signature_against_scikit_learn() -> None:
     changes = responses.std(2, correction=0).mean(1)
     means = torch.stack([changes[labels == label].mean() for label in range(3)])
     assert torch.allclose(found.activity, means / means.mean())
+
+
+@pytest.mark.parametrize("rows", [1, 4, 7])
+def test_signature_in_blocks(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    profiles = torch.rand(23, 6, generator=generator, dtype=torch.float64)
+    labels = torch.randint(3, (23,), generator=generator)
+    whole = signature(profiles, labels)
+    monkeypatch.setattr("captum_video.metrics.sequences._ROWS", rows)
+    assert signature(profiles, labels).auroc.equal(whole.auroc)
+    # ties across blocks: see the crossed samples above
+    one, two = [3.0, 0.0, 1.0, 0.0], [0.0, 3.0, 0.0, 1.0]
+    crossed = signature(torch.tensor([one, two, one, two]), torch.tensor([0, 0, 1, 1]))
+    assert crossed.auroc.tolist() == [0.25, 0.25]
+
+
+class Largest(TorchFunctionMode):
+    """Notes the largest tensor that any operation makes."""
+
+    numbers = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(value, Tensor):
+                self.numbers = max(self.numbers, value.numel())
+        return result
+
+
+def test_signature_holds_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captum_video.metrics.sequences._ROWS", 8)
+    with Largest() as largest:
+        signature(torch.rand(80, 6), torch.arange(80) % 2)
+    assert 8 * 80 <= largest.numbers < 16 * 80
 
 
 def test_signature_of_a_lonely_sample_is_unknown() -> None:
