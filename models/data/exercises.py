@@ -40,9 +40,6 @@ FRAMES = 150
 RATE = 50
 #: subjects up to this one train, the others validate
 LAST_TRAINING_SUBJECT = 7
-#: per-channel mean and standard deviation of the training subjects' recordings
-MEAN = (-0.011, 0.385, -0.139, 0.021, -0.005, 0.016)
-STD = (0.934, 0.504, 0.566, 1.041, 2.594, 1.121)
 
 
 class Exercise(NamedTuple):

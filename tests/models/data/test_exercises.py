@@ -78,7 +78,7 @@ def test_a_sample_depends_on_seed_index_and_split_alone() -> None:
     assert all(other.labels(index) == (other[index].exercise,) for index in range(50))
 
 
-def test_classes_and_scales(raw: dict[str, Any]) -> None:
+def test_classes(raw: dict[str, Any]) -> None:
     assert dict(zip(raw["y_labels"], Exercises.classes, strict=True)) == {
         "PEN": "pendulum",
         "ABD": "abduction",
@@ -89,10 +89,6 @@ def test_classes_and_scales(raw: dict[str, Any]) -> None:
         "ROW": "upright row",
     }
     assert Exercises.groups == {"exercise": range(7)}
-    train = [x for x, subject in zip(raw["X"], raw["subject"], strict=True) if subject <= 7]
-    joined = np.concatenate(train)
-    np.testing.assert_allclose(joined.mean(0), exercises.MEAN, atol=6e-4)
-    np.testing.assert_allclose(joined.std(0), exercises.STD, atol=6e-4)
 
 
 def test_a_watch_at_rest_shows_one_g(raw: dict[str, Any]) -> None:
