@@ -22,6 +22,8 @@ from models._diagnosis_net import HeldDecoder, Net, decoders
 from models.data.actions import Actions
 
 BATCH = 64
+#: the seeds of training, validation, score, diagnosis and measurement lie a million apart
+MOST_SEED = 999_999
 #: performances that are seen by all cameras
 PERFORMANCES = 96
 #: frames in the means whose differences say how a joint moves
@@ -46,7 +48,8 @@ class Evidence:
         layers: dotted names of the decoded layers.
         amplification: by layer, ``(N, joints)``, the mean over the actors who are there.
         profiles: by layer, ``(N, 2 F)``, as :func:`captum_video.metrics.response_profiles` gives them.
-        views: distance of views of the input, and of what each layer decodes to.
+        views: distance of views of the input, and of what each layer decodes to; empty if they were
+            not asked for.
     """
 
     labels: Tensor
@@ -63,6 +66,7 @@ def gather(
     layers: Sequence[str],
     data: Actions,
     *,
+    views: bool = True,
     what: str = "diagnosis",
     show_progress: bool | None = False,
 ) -> Evidence:
@@ -72,6 +76,7 @@ def gather(
         net: in evaluation mode.
         layers: dotted names.
         data: the clips.
+        views: whether to compare views too.
         what: what the progress bar is called.
         show_progress: whether to draw a progress bar; ``None`` for a terminal only.
 
@@ -80,7 +85,7 @@ def gather(
     """
     held = decoders(net, layers, data[0].clip.unsqueeze(0))
     parts: list[list[Tensor]] = [[] for _ in range(3 + 2 * len(layers))]
-    performances = min(PERFORMANCES, len(data))
+    performances = min(PERFORMANCES, len(data)) if views else 0
     with tqdm(
         total=len(data) + performances, desc=what, unit="clip",
         disable=None if show_progress is None else not show_progress,
@@ -98,10 +103,12 @@ def gather(
             for part, values in zip(parts, found, strict=True):
                 part.append(values)
             bar.update(len(samples))
-        views = _views(held, data, performances, _device(net), bar.update)
+        distances: tuple[ViewDistance, ...] = ()
+        if views:
+            distances = _views(held, data, performances, _device(net), bar.update)
     labels, predicted, features, *rest = [torch.cat(part) for part in parts]
     return Evidence(
-        labels, predicted, features, tuple(layers), tuple(rest[::2]), tuple(rest[1::2]), views
+        labels, predicted, features, tuple(layers), tuple(rest[::2]), tuple(rest[1::2]), distances
     )
 
 

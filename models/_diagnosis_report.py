@@ -19,8 +19,8 @@ from models._diagnosis_figures import (
     views_figure,
 )
 from models._diagnosis_net import Net, decoders
-from models._diagnosis_proposal import LEAST_CLIPS, MARGIN
-from models._diagnosis_results import Diagnosis, as_json, extremes, finite_mean
+from models._diagnosis_proposal import LEAST_CLIPS, MARGIN, ONE_IN, finite_mean
+from models._diagnosis_results import Diagnosis, as_json, extremes
 from models._tables import write_csv
 from models.data.actions import Actions
 
@@ -111,10 +111,11 @@ def _proposal(diagnosis: Diagnosis) -> str:
         f"{text}\n\n{table}\n\nSeparability is the best |2 AUROC - 1| of how much the joint "
         f"moves, relative to the joint that bears it, from one window of {SCALES[0]} to {SCALES[-1]} "
         "frames to the next (the larger of a joint and its mirror image), over the confused pairs "
-        f"weighted by their clips; with shuffled labels the best joint reaches {proposal.chance:.3f}. "
-        "The share of motion is that of the last decoded layer against the input, over the clips of "
-        "the weak classes. Evidence is what exceeds chance, times a factor that is 1/2 for the median "
-        "joint and goes to 1 for joints that are lost. No ground truth but the labels is used."
+        f"weighted by their clips; the best joint reaches {proposal.chance:.3f} in one of {ONE_IN} "
+        "shuffles of the labels, which is the chance level. The share of motion is that of the last "
+        "decoded layer against the input, over the clips of the weak classes. Evidence is what exceeds "
+        "the chance level, times a factor that is 1/2 for the median joint and goes to 1 for joints "
+        "that are lost. No ground truth but the labels is used."
     )
 
 

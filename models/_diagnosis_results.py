@@ -16,7 +16,14 @@ from captum_video._core.skeletons import KINECT_JOINTS
 from captum_video.metrics import Signatures, rank_correlation, signature
 from models._diagnosis_compare import Gain
 from models._diagnosis_evidence import Evidence
-from models._diagnosis_proposal import Proposal, Standing, confusion_of, propose, standings
+from models._diagnosis_proposal import (
+    Proposal,
+    Standing,
+    confusion_of,
+    finite_mean,
+    propose,
+    standings,
+)
 
 #: joints that are named as most amplified, and as most lost
 NAMED = 3
@@ -104,18 +111,6 @@ class Diagnosis:
             rank_correlation(accuracy, accuracy.new_tensor(self.standing_of(found)))
             for found in self.signatures
         ]
-
-
-def finite_mean(values: Tensor) -> Tensor:
-    """Mean over the first axis of what is finite.
-
-    Args:
-        values: ``(N, ...)``.
-
-    Returns:
-        ``(...)``, NaN where nothing is finite.
-    """
-    return values.masked_fill(~values.isfinite(), torch.nan).nanmean(0)
 
 
 def extremes(gain: Tensor) -> tuple[list[str], list[str]]:

@@ -23,7 +23,7 @@ from captum_video._core.devices import find_device
 from captum_video._core.files import folder_written_whole
 from captum_video._core.skeletons import KINECT_JOINTS
 from models._diagnosis_compare import gains
-from models._diagnosis_evidence import BATCH, all_answers, gather
+from models._diagnosis_evidence import BATCH, MOST_SEED, all_answers, gather
 from models._diagnosis_net import Net, chosen_layers, open_net, untrained
 from models._diagnosis_report import write_report
 from models._diagnosis_results import Diagnosis
@@ -35,7 +35,8 @@ CLIPS_SEED = 3_000_003
 #: clips that the untrained net is given
 CONTROL = 256
 LEAST_COUNT = 32
-MOST_COUNT = 100_000
+#: time grows with the square of the count, memory with the count
+MOST_COUNT = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +118,7 @@ def diagnose(net: Net, data: Actions, options: argparse.Namespace) -> Diagnosis:
 def _check(options: argparse.Namespace) -> None:
     """Refuses numbers that are out of range."""
     for name, value, low, high in (
-        ("--seed", options.seed, 0, 2**31),
+        ("--seed", options.seed, 0, MOST_SEED),
         ("--count", options.count, LEAST_COUNT, MOST_COUNT),
         ("--joints", options.joints, 1, len(KINECT_JOINTS)),
     ):

@@ -87,6 +87,8 @@ def test_a_weak_class_leaves_a_proposal_a_report_and_pictures(
     assert content["reason"] in capsys.readouterr().out
     assert "| writing |" in report
     assert "| weak | reading" in report
+    chance = f"the best joint reaches {content['chance_separability']:.3f} in one of 20 shuffles of"
+    assert chance in report
     for path in folder.glob("*.png"):
         assert f"({path.name})" in report
         assert path.read_bytes()[:4] == b"\x89PNG"
@@ -185,10 +187,12 @@ def test_the_untrained_twin_keeps_plan_mean_and_target() -> None:
         (["res_tcn_smal"], "There is no model 'res_tcn_smal'. Did you mean"),
         (["lenet5_3d"], "lenet5_3d is a LeNet5, no Res-TCN: the diagnosis decodes the layers of"),
         (["res_tcn"], "There are no weights for 'res_tcn'"),
-        (["res_tcn_small", "--count", "31"], "--count must be from 32 to 100000, got 31."),
+        (["res_tcn_small", "--count", "31"], "--count must be from 32 to 10000, got 31."),
+        (["res_tcn_small", "--count", "10001"], "--count must be from 32 to 10000, got 10001."),
         (["res_tcn_small", "--joints", "0"], "--joints must be from 1 to 25, got 0."),
         (["res_tcn_small", "--joints", "26"], "--joints must be from 1 to 25, got 26."),
-        (["res_tcn_small", "--seed", "-1"], "--seed must be from 0 to"),
+        (["res_tcn_small", "--seed", "-1"], "--seed must be from 0 to 999999, got -1."),
+        (["res_tcn_small", "--seed", "1000000"], "--seed must be from 0 to 999999, got 1000000."),
         (["res_tcn_small", "--compare-weights", "x"], "--compare-weights needs --compare"),
         (["res_tcn_small", "--device", "gpu"], "--device gpu:"),
         (

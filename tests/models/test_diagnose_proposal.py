@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from captum_video._core.skeletons import KINECT_JOINTS, split_joints
 from captum_video.metrics import amplification
@@ -72,6 +74,7 @@ def test_the_lost_joint_that_tells_confused_classes_apart_comes_first() -> None:
     assert "reading and writing (10 clips)" in found.reason
     assert "hand_tip_right (separability 1.00, share of motion -" in found.reason
     assert "2.00 below the median joint)" in found.reason
+    assert f"of {found.chance:.2f} in one of 20 shuffles of the labels" in found.reason
     assert proposal(inputs, decoded, labels, predicted, count=1).target == ("hand_tip_right",)
 
 
@@ -92,7 +95,10 @@ def test_classes_that_no_motion_tells_apart_get_no_target() -> None:
     found = proposal(inputs, inputs, labels, torch.where(labels == 1, 0, labels))
     assert found.target == ()
     assert "Weak classes: writing (0.0%)." in found.reason
-    assert "no joint's motion tells these classes apart" in found.reason
+    assert (
+        "no joint's motion tells these classes apart better than the best joint's does in one of 20 "
+        f"shuffles of the labels (separability {found.chance:.2f})" in found.reason
+    )
     assert len(found.joints) == 25
 
 
@@ -143,6 +149,66 @@ def test_separability_against_scikit_learn() -> None:
         assert found[joint].item() == pytest.approx(expected / 4)
     assert 0.1 < chance < 0.6
     assert separability(features, labels, pairs)[1] == chance
+
+
+def test_separability_with_ties_is_what_pairs_say() -> None:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(24) % 2
+    features = torch.randint(3, (24, 4, 3), generator=generator).double()
+    first, second = features[labels == 0], features[labels == 1]
+    more = (first[:, None] > second).double() + (first[:, None] == second).double() / 2
+    auroc = more.sum((0, 1)) / 144
+    found, _ = separability(features, labels, {(0, 1): 3})
+    assert found.equal((3 * (2 * auroc - 1).abs().amax(1)) / 3)
+
+
+def test_chance_is_what_two_of_forty_shuffles_reach() -> None:
+    features = torch.randn(14, 3, 2, generator=torch.Generator().manual_seed(3)).double()
+    labels = torch.arange(14) % 2
+    _, chance = separability(features, labels, {(0, 1): 1})
+    generator = torch.Generator().manual_seed(0)
+    best = []
+    for _ in range(40):
+        mine = (labels == 0)[torch.randperm(14, generator=generator)]
+        more = (features[mine][:, None] > features[~mine]).double().mean((0, 1))
+        best.append(float((2 * more - 1).abs().max()))
+    assert chance == pytest.approx(sorted(best)[38])
+    assert sum(value >= chance - 1e-9 for value in best) == 2
+
+
+def test_without_a_signal_some_joint_passes_in_one_of_twenty_cases() -> None:
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.arange(40) % 2
+    passed = 0
+    for _ in range(200):
+        features = torch.randn(40, 25, 4, generator=generator)
+        found, chance = separability(features, labels, {(0, 1): 1})
+        passed += bool(found.max() > chance)
+    # 10 expected, standard deviation 3; against the mean of the shuffles it would be 95
+    assert 1 <= passed <= 20
+
+
+class Largest(TorchFunctionMode):
+    """Notes the largest tensor that any operation makes."""
+
+    numbers = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(value, Tensor):
+                self.numbers = max(self.numbers, value.numel())
+        return result
+
+
+def test_separability_takes_memory_in_proportion_to_the_clips() -> None:
+    largest = []
+    for clips in (200, 400):
+        with Largest() as noted:
+            separability(torch.rand(clips, 25, 3), torch.arange(clips) % 2, {(0, 1): 1})
+        largest.append(noted.numbers)
+    assert largest[0] >= 200 * 75
+    assert largest[1] <= 2 * largest[0]
 
 
 def test_motion_features_by_hand() -> None:
