@@ -148,7 +148,7 @@ def measure(
     reason = ""
     if cell.arm == BASELINE:
         clips = Actions(settings.diagnosed, cell.seed + DIAGNOSIS_SEED, "validation")
-        evidence = gather(net, layers_of(net)[-1:], clips)
+        evidence = gather(net, layers_of(net)[-1:], clips, views=False)
         confusion = confusion_of(evidence.labels, evidence.predicted, len(ACTIONS))
         found = zip(ACTIONS, standings(confusion), strict=True)
         weak = [name for name, standing in found if standing.weak]

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from captum_video._core.errors import close_matches
+from models._diagnosis_evidence import MOST_SEED
 from models._refinement_cells import (
     ARMS,
     BASELINE,
@@ -32,7 +33,7 @@ from models._refinement_cells import (
     open_results,
 )
 from models._refinement_report import TABLES
-from models._results import write_cells
+from models._results import refuse_others, write_cells
 from models._tables import aligned, write_csv
 from models.training.loop import Interrupted
 from models.training.memory import keep_freed_memory
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = open_results(options.results, None if options.plot_only else settings)
         outcomes = dict(file.cells)
         for path in options.also:
-            outcomes |= dict(open_results(path, None).cells)
+            other = open_results(path, None)
+            refuse_others(path, other.settings, file.settings)
+            outcomes = dict(other.cells) | outcomes
         try:
             for cell in tqdm(cells, desc="refinement", unit="cell", disable=options.quiet):
                 if cell not in outcomes:
@@ -85,14 +88,14 @@ def plan(arms: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
         The cells, each once, with the baselines that others need.
 
     Raises:
-        ValueError: an unknown net, or a negative seed.
+        ValueError: an unknown net, or a seed that is not from 0 to ``MOST_SEED``.
     """
     for arm in arms:
         if arm not in ARMS:
             raise ValueError(f"--arms has {arm!r}. {close_matches(arm, ARMS)}")
     for seed in seeds:
-        if seed < 0:
-            raise ValueError(f"A seed must not be negative, got {seed}.")
+        if not 0 <= seed <= MOST_SEED:
+            raise ValueError(f"--seeds must be from 0 to {MOST_SEED}, got {seed}.")
     needed = {BASELINE} if {TARGETED, RANDOM} & set(arms) else set()
     chosen = [arm for arm in ARMS if arm in {*arms, *needed}]
     return [Cell(arm, seed) for seed in dict.fromkeys(seeds) for arm in chosen]
@@ -143,7 +146,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--clips", type=int, default=default.clips, help="fresh clips to measure on")
     add("--threads", type=int, default=default.threads, help="of the arithmetic (default: 1)")
     add("--results", type=Path, default=RESULTS, help=f"keeps the cells (default: {RESULTS})")
-    add("--also", nargs="+", type=Path, default=[], help="further files of cells to report with")
+    add(
+        "--also",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="further files of cells, of the same settings",
+    )
     add("--report", type=Path, help="stem of the tables (default: beside the results)")
     add("--merged", type=Path, help="write all cells into this file")
     add("--plot-only", action="store_true", help="tables of the results as they are")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from models._refinement_cells import (
     measure,
 )
 from models._refinement_report import GROUPS, accuracy, by_class, differences, proposals
-from models.data.actions import ACTIONS, FINE_GRAINED
+from models.data.actions import ACTIONS, FINE_GRAINED, Actions
 from models.refinement_study import plan
 
 
@@ -44,7 +45,11 @@ class TestPlan:
 
     @pytest.mark.parametrize(
         ("arms", "seeds", "message"),
-        [(["target"], [0], "--arms has 'target'.*targeted"), ([BASELINE], [-1], "got -1")],
+        [
+            (["target"], [0], "--arms has 'target'.*targeted"),
+            ([BASELINE], [-1], "--seeds must be from 0 to 999999, got -1"),
+            ([BASELINE], [999_999, 1_000_000], "from 0 to 999999, got 1000000"),
+        ],
     )
     def test_refused(self, arms: list[str], seeds: list[int], message: str) -> None:
         with pytest.raises(ValueError, match=message):
@@ -72,6 +77,26 @@ class TestTables:
         assert accuracy(one, ["a", "b"]) == pytest.approx((0.5 + 0.25) / 2)
         assert set(GROUPS["fine-grained"]) | set(GROUPS["others"]) == set(ACTIONS)
 
+    def test_classes_without_clips_are_left_out(self) -> None:
+        one = Outcome({"a": 1, "b": 0}, {"a": 2, "b": 0}, (), 0.0, 1)
+        assert accuracy(one, ["a", "b"]) == 0.5
+        assert math.isnan(accuracy(one, ["b"]))
+        full = outcome(9, 4)
+        right, clips = ({**counts, "reading": 0} for counts in (full.right, full.clips))
+        lacking = replace(full, right=right, clips=clips)
+        outcomes = {
+            Cell(BASELINE, 0): lacking,
+            Cell(BASELINE, 1): full,
+            Cell(TARGETED, 0): lacking,
+            Cell(UNTARGETED, 1): full,
+        }
+        rows = {line[0]: line[1:] for line in by_class(outcomes)}
+        assert rows["reading"] == ["40.0", "-", "40.0"]
+        assert rows["fine-grained"] == ["40.0 ± 0.0", "40.0", "40.0"]
+        rows = {line[0]: line[1:] for line in differences(outcomes)}
+        assert rows["reading"] == ["-"]
+        assert rows["writing"] == ["0.0"]
+
     def test_by_class(self) -> None:
         table = by_class({k: v for k, v in self.OUTCOMES.items() if k.seed < 2})
         assert table[0] == ["classes", BASELINE, TARGETED, UNTARGETED]
@@ -89,7 +114,14 @@ class TestTables:
         assert differences({Cell(BASELINE, 0): outcome(9, 4)}) == [["targeted minus"]]
 
     def test_proposals(self) -> None:
-        assert proposals(self.OUTCOMES)[1] == ["0", "reading", "head, thumb_left"]
+        assert proposals(self.OUTCOMES)[1] == ["0", "reading", "head, thumb_left", "", ""]
+
+    def test_random_joints_stand_beside_the_proposed(self) -> None:
+        drawn = {Cell(RANDOM, 1): outcome(9, 4, target=("neck", "head"))}
+        header, without, beside, _ = proposals(self.OUTCOMES | drawn)
+        assert header[3:] == ["random joints", "of them proposed"]
+        assert without[3:] == ["", ""]
+        assert beside == ["1", "reading", "head, thumb_left", "neck, head", "1"]
 
 
 TINY = Settings(steps=1, joints=3, diagnosed=32, clips=32)
@@ -123,6 +155,14 @@ class TestCells:
         assert seen[TARGETED] == joint_dimensions(["head", "thumb_left"])
         assert len(seen[RANDOM]) == len(seen[TARGETED])
         assert seen[UNTARGETED] == list(range(150))
+
+    def test_a_baseline_is_diagnosed_without_its_views(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Actions, "views", lambda *_: pytest.fail("views were drawn"))
+        found = measure(Cell(BASELINE, 4), TINY, {}, tmp_path)
+        assert found.reason
+        assert not set(found.target) - set(KINECT_JOINTS)
 
     def test_random_joints_belong_to_the_seed(self) -> None:
         drawn = {
@@ -195,6 +235,41 @@ class TestCommand:
         refinement_study.main(["--seeds", "1", "--results", other, "--quiet"])
         assert run("--seeds", "0", "1", "--also", other) == 0
         assert len(measured) == 8
+
+    def test_results_of_other_processes_have_the_same_settings(
+        self,
+        measured: list[Cell],
+        run: Callable[..., int],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        other = str(tmp_path / "other.jsonl")
+        refinement_study.main(["--seeds", "1", "--results", other, "--quiet", "--steps", "7"])
+        assert run("--seeds", "0", "--also", other) == 2
+        assert "other.jsonl holds cells of other settings: steps 7 (now 1000)" in (
+            capsys.readouterr().err
+        )
+        assert len(measured) == 4
+        assert run("--seeds", "0") == 0
+        assert run("--plot-only", "--also", other) == 2
+
+    def test_own_cells_are_kept_before_those_of_others(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        run: Callable[..., int],
+        tmp_path: Path,
+    ) -> None:
+        others = [str(tmp_path / f"{name}.jsonl") for name in "ab"]
+        for told, path in zip((3, 5), others, strict=True):
+            monkeypatch.setattr(refinement_study, "measure", lambda *_, n=told: outcome(n, n))
+            seeds = ["0", "1"] if told == 3 else ["0", "1", "2"]
+            refinement_study.main(["--seeds", *seeds, "--results", path, "--quiet"])
+        monkeypatch.setattr(refinement_study, "measure", lambda *_: outcome(9, 9))
+        assert run("--seeds", "0") == 0
+        merged = tmp_path / "all.jsonl"
+        assert run("--plot-only", "--also", *others, "--merged", str(merged)) == 0
+        lines = [json.loads(line) for line in merged.read_text().splitlines()[1:]]
+        assert {line["seed"]: line["right"]["writing"] for line in lines} == {0: 9, 1: 3, 2: 5}
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
