@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from captum_video import FeatureMapDecoder
 from captum_video._core.skeletons import KINECT_BONES, KINECT_JOINTS, split_joints
 from captum_video.metrics import (
     ViewDistance,
@@ -18,7 +19,7 @@ from captum_video.metrics import (
     response_profiles,
     view_distance,
 )
-from models._diagnosis_net import HeldDecoder, Net, decoders
+from models._diagnosis_net import Net
 from models.data.actions import Actions
 
 BATCH = 64
@@ -83,7 +84,7 @@ def gather(
     Returns:
         The evidence, on the CPU.
     """
-    held = decoders(net, layers, data[0].clip.unsqueeze(0))
+    held = [FeatureMapDecoder(net, layer, ends="held") for layer in layers]
     parts: list[list[Tensor]] = [[] for _ in range(3 + 2 * len(layers))]
     performances = min(PERFORMANCES, len(data)) if views else 0
     with tqdm(
@@ -197,10 +198,12 @@ def present(inputs: Tensor) -> Tensor:
     return (position != position[..., :1]).flatten(2).any(2)
 
 
-def _decoded(decoder: HeldDecoder, inputs: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def _decoded(
+    decoder: FeatureMapDecoder, inputs: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Amplification of each joint and profile of each filter."""
     given = inputs.to(device)
-    gain = amplification(decoder.decoded(given), given).cpu()
+    gain = amplification(decoder.attribute(given), given).cpu()
     actors = split_joints(inputs).shape[1]
     return (
         gain.unflatten(1, (actors, -1)).nanmean(1),
@@ -209,7 +212,7 @@ def _decoded(decoder: HeldDecoder, inputs: Tensor, device: torch.device) -> tupl
 
 
 def _views(
-    held: Sequence[HeldDecoder],
+    held: Sequence[FeatureMapDecoder],
     data: Actions,
     performances: int,
     device: torch.device,
@@ -222,7 +225,7 @@ def _views(
         inputs = views.flatten(0, 1).to(device)
         absent = (joint_motion(inputs) == 0).repeat_interleave(3, 1).unsqueeze(2)
         for part, decoder in zip(seen, [None, *held], strict=True):
-            decoded = inputs if decoder is None else decoder.decoded(inputs)
+            decoded = inputs if decoder is None else decoder.attribute(inputs)
             part.append(decoded.masked_fill(absent, 0).cpu().view_as(views))
         done(len(indices))
     if performances < 2:

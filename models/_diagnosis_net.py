@@ -1,17 +1,14 @@
-"""The net that is diagnosed: built, loaded, its layers by name, and how they are decoded."""
+"""The net that is diagnosed: built, loaded, and its layers by name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captum_video import FeatureMapDecoder
 from captum_video._core.errors import close_matches
 from captum_video.cli._errors import UsageError
 from captum_video.cli._model import load_weights
@@ -21,9 +18,6 @@ from models._residual_units import SameConv1d
 from models.data.actions import ACTIONS
 
 Net = ResTCN | MSResTCN
-Scale = Literal["filters", "input"]
-#: held frames come in multiples of this, so that strided layers step on the same frames
-_GRID = 16
 
 
 def open_net(name: str, weights: Path | None, device: torch.device) -> Net:
@@ -137,58 +131,3 @@ def untrained(net: Net, inputs: Tensor, seed: int = 0) -> Net:
                 module.p = 0.0
         twin(inputs.to(twin.mean.device))
     return twin.eval()
-
-
-class HeldDecoder:
-    """A layer decoded as if the first and the last frame were held before and after the sequence.
-
-    The net pads with zeros, that is with the mean skeleton. A person who stands elsewhere seems to
-    jump there at the first frame and back at the last, and this is larger than most motion. Held
-    frames keep it out of what is measured; the net's own answers are not touched.
-
-    Args:
-        net: in evaluation mode.
-        layer: dotted name.
-        field: how many frames an activation of the layer sees.
-        scale: as for :class:`captum_video.FeatureMapDecoder`.
-    """
-
-    def __init__(self, net: Net, layer: str, field: int, scale: Scale = "filters") -> None:
-        self.decoder = FeatureMapDecoder(net, layer, scale=scale)
-        # filters of even length see further ahead than back: of four taps or more, at most two thirds
-        self.held = -(-(2 * field // 3 + _GRID // 2) // _GRID) * _GRID
-
-    def decoded(self, inputs: Tensor) -> Tensor:
-        """What the layer decodes to, ``(N, D, T)`` for sequences of that shape."""
-        result = self.decoder.attribute(self._longer(inputs))
-        assert isinstance(result, Tensor)
-        return result[..., self.held : self.held + inputs.shape[-1]]
-
-    def responses(self, inputs: Tensor) -> Tensor:
-        """Magnitudes ``(N, F, steps)`` at the layer's own rate."""
-        result = self.decoder.responses(self._longer(inputs))
-        stride = round((inputs.shape[-1] + 2 * self.held) / result.shape[-1])
-        first, steps = self.held // stride, -(-inputs.shape[-1] // stride)
-        return result[..., first : first + steps]
-
-    def _longer(self, inputs: Tensor) -> Tensor:
-        return F.pad(inputs, (self.held, self.held), mode="replicate")
-
-
-def decoders(
-    net: Net, layers: Sequence[str], inputs: Tensor, scale: Scale = "filters"
-) -> list[HeldDecoder]:
-    """A decoder for each layer.
-
-    Args:
-        net: in evaluation mode.
-        layers: dotted names.
-        inputs: a sequence ``(1, D, T)`` to run the net on.
-        scale: as for :class:`captum_video.FeatureMapDecoder`.
-
-    Returns:
-        The decoders.
-    """
-    found = FeatureMapDecoder.layers(net, inputs.to(net.mean.device))
-    fields = {layer.name: layer.field for layer in found}
-    return [HeldDecoder(net, layer, fields[layer], scale) for layer in layers]

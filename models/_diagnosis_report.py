@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from captum_video import FeatureMapDecoder
 from captum_video._core.skeletons import KINECT_JOINTS
 from captum_video.visualization import skeleton_strip
 from models._diagnosis_compare import Gain
@@ -18,7 +19,7 @@ from models._diagnosis_figures import (
     signature_figure,
     views_figure,
 )
-from models._diagnosis_net import Net, decoders
+from models._diagnosis_net import Net
 from models._diagnosis_proposal import LEAST_CLIPS, MARGIN, ONE_IN, finite_mean
 from models._diagnosis_results import Diagnosis, as_json, extremes
 from models._tables import write_csv
@@ -253,8 +254,9 @@ def _strips(diagnosis: Diagnosis, net: Net, data: Actions, folder: Path) -> list
         clip, right = _example(diagnosis, index, right=kind == "best")
         inputs = data[clip].clip.unsqueeze(0).to(net.mean.device)
         rows = {"input": inputs[0]}
-        held = decoders(net, shown, inputs, "input")
-        rows |= {n: decoder.decoded(inputs)[0] for n, decoder in zip(shown, held, strict=True)}
+        for layer in shown:
+            decoder = FeatureMapDecoder(net, layer, scale="input", ends="held")
+            rows[layer] = decoder.attribute(inputs)[0]
         name = diagnosis.classes[index]
         answer = diagnosis.classes[int(diagnosis.evidence.predicted[clip])]
         text = f"{name} ({kind} class), clip {clip}, answered " + ("right" if right else answer)

@@ -152,7 +152,9 @@ def _options(options: argparse.Namespace) -> dict[str, Any]:
             found[key] = value
     if options.target_joints is not None:
         if "target_joints" not in options_of(options.name):
-            raise ValueError(f"--target-joints is for ms_res_tcn, and {options.name} has no target.")
+            raise ValueError(
+                f"--target-joints is for ms_res_tcn, and {options.name} has no target."
+            )
         if "target_joints" in found:
             raise ValueError("--target-joints and --option target_joints exclude each other.")
         found["target_joints"] = target_joints(options.target_joints)
