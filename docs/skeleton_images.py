@@ -12,6 +12,7 @@ from PIL import Image
 
 import models
 from captum_video import DeepTaylor, FeatureMapDecoder
+from captum_video.relevance.rules import AlphaBeta
 from captum_video.visualization import (
     filter_figure,
     filter_responses,
@@ -71,7 +72,8 @@ def relevance(net: Any) -> None:
     for sample in samples("throw", 20):
         if int(net(sample.clip[None]).argmax()) == sample.action:
             break
-    values = DeepTaylor(net).attribute(sample.clip[None], target=sample.action)
+    method = DeepTaylor(net, rules={"first": AlphaBeta(1, 0)})
+    values = method.attribute(sample.clip[None], target=sample.action)
     figure, _ = joint_relevance(
         values[0],
         actors=1,

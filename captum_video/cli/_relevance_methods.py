@@ -20,6 +20,7 @@ from captum_video.cli._answers import scores
 from captum_video.cli._model import Facts
 from captum_video.cli._request import Explain, Explanation, Method, Request
 from captum_video.metrics import temporal_share
+from captum_video.relevance.rules import AlphaBeta
 
 
 def _plan_discriminative(options: argparse.Namespace, model: nn.Module, facts: Facts) -> Explain:
@@ -100,12 +101,18 @@ def _selective(request: Request, seed: str) -> Explanation:
 
 
 def _deep_taylor_options(request: Request, seed: str | None) -> dict[str, Any]:
-    """What deep Taylor is given: pixels' range, as coordinates have none, and the seed if asked for."""
+    """What deep Taylor is given: the rule of the first layer, and the seed if asked for.
+
+    Pixels have a range. Coordinates have none, and the rule without one divides relevance by the
+    weights alone, whatever moves: theirs is the rule of the other layers.
+    """
     options: dict[str, Any] = {}
     if request.facts.size:
         low, high = normalized_range(request.facts.mean, request.facts.std)
         device = request.inputs.device
         options["input_range"] = (low.to(device), high.to(device))
+    else:
+        options["rules"] = {"first": AlphaBeta(1, 0)}
     return options if seed is None else {**options, "seed": seed}
 
 

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_video import DeepTaylor, FeatureMapDecoder, VideoGradCam
+from captum_video import DeepTaylor, DiscriminativeRelevance, FeatureMapDecoder, VideoGradCam
 from captum_video._core.skeletons import split_joints
 from captum_video.layers.residual_stack import StackLayer
 from captum_video.metrics import amplification, joint_motion, rank_correlation, view_distance
+from captum_video.relevance.rules import AlphaBeta, Epsilon
 from models._diagnosis_evidence import answers
 from models._diagnosis_net import Net, layers_of, open_net, untrained
 from models._tables import aligned, interval
@@ -30,6 +31,7 @@ from models.data.actions import Actions, ActionSample
 
 SEED = 5_000_003
 RANGE = 5.0  # metres: no coordinate is beyond
+MOTION_CLIPS = 48  # of each net: every frame of a clip is a forward and a backward pass
 
 
 def shuffled(net: Net, layer: str, generator: torch.Generator) -> FeatureMapDecoder:
@@ -123,9 +125,13 @@ def relevance(net: Net, samples: Sequence[ActionSample]) -> dict[str, float]:
     """
     totals: dict[str, list[float]] = defaultdict(list)
     low, high = torch.full((150, 1), -RANGE), torch.full((150, 1), RANGE)
+    alpha_beta = DeepTaylor(net, seed="one", rules={"first": AlphaBeta(1, 0)})
     methods: dict[str, Any] = {
         "deep Taylor, w2": DeepTaylor(net, seed="one"),
         "deep Taylor, z-beta": DeepTaylor(net, seed="one", input_range=(low, high)),
+        "deep Taylor, alpha-beta": alpha_beta,
+        "deep Taylor, epsilon": DeepTaylor(net, seed="one", rules={"first": Epsilon(1e-6)}),
+        "motion alone, alpha-beta": DiscriminativeRelevance(alpha_beta, time_dim=2),
         "Grad-CAM": VideoGradCam(net, net.info.layer),
     }
     others = [_another(samples, number) for number in range(len(samples))]
@@ -133,7 +139,12 @@ def relevance(net: Net, samples: Sequence[ActionSample]) -> dict[str, float]:
         inputs = torch.stack([samples[number].clip for number in numbers])
         target = torch.tensor([samples[number].action for number in numbers])
         for name, method in methods.items():
-            values = method.attribute(inputs, target=target)
+            options = {}
+            if isinstance(method, DiscriminativeRelevance):
+                if numbers.start >= MOTION_CLIPS:
+                    continue
+                options = {"internal_batch_size": 256}
+            values = method.attribute(inputs, target=target, **options)
             for number, row in zip(numbers, values, strict=True):
                 positive = row.clamp(min=0) if name == "Grad-CAM" else split_joints(row).sum(2)
                 for whose, truth in (("", samples[number]), (", another's", others[number])):
@@ -178,7 +189,7 @@ def _add(
         totals[f"{name}: joints"].append(share * int(there.sum()) / int(known.sum()))
 
 
-def _batches(length: int, size: int = 32) -> Iterator[range]:
+def _batches(length: int, size: int = 16) -> Iterator[range]:
     for start in range(0, length, size):
         yield range(start, min(start + size, length))
 
