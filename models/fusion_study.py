@@ -35,8 +35,8 @@ from models._fusion_study_cells import (
 from models._fusion_study_figure import write_figure
 from models._fusion_study_report import TABLES
 from models._fusion_study_results import Cell, Results, Settings
+from models._study_command import conduct, left
 from models._tables import aligned, write_csv
-from models.training.loop import Interrupted
 from models.training.memory import keep_freed_memory
 from models.training.recipes import Recipe
 
@@ -53,25 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad arguments, 130 when interrupted.
     """
     options = _parser().parse_args(arguments)
-    stopped = False
-    try:
+
+    def work(prepared: tuple[Recipe, Results, list[Cell]]) -> None:
+        trained, results, cells = prepared
+        run(results, cells, trained, show_progress=not options.quiet)
+
+    def prepare() -> tuple[Recipe, Results, list[Cell]]:
         trained = recipe(options.steps)
-        results, cells = _prepare(options, trained)
-        try:
-            run(results, cells, trained, show_progress=not options.quiet)
-        except (KeyboardInterrupt, Interrupted):
-            stopped = True
-        _report(results, options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if stopped:
-        done = sum(cell in results.outcomes for cell in cells)
-        print(
-            f"Stopped with {done} of {len(cells)} cells done; the same command continues.",
-            file=sys.stderr,
-        )
-    return 130 if stopped else 0
+        return trained, *_prepare(options, trained)
+
+    return conduct(
+        prepare=prepare,
+        work=work,
+        report=lambda prepared: _report(prepared[1], options),
+        stopped=lambda prepared: left(prepared[1].outcomes, prepared[2]),
+    )
 
 
 def plan(

@@ -27,6 +27,7 @@ from captum_video._core.errors import close_matches
 from models._low_data_cells import NETS, TASKS, Data, digits, train
 from models._low_data_report import as_text, rows, write_figure, write_table
 from models._low_data_results import Cell, Results, Settings
+from models._study_command import conduct, left
 from models.training.memory import keep_freed_memory
 
 COUNTS = (10, 20, 50, 100, 200, 500, 1000)
@@ -43,24 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad arguments, 130 when interrupted.
     """
     options = _parser().parse_args(arguments)
-    stopped = False
-    try:
-        results, cells = _prepare(options)
-        try:
-            run(results, cells, show_progress=not options.quiet)
-        except KeyboardInterrupt:
-            stopped = True
-        _report(results, options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if stopped:
-        done = sum(cell in results.accuracy for cell in cells)
-        print(
-            f"Stopped with {done} of {len(cells)} cells done; the same command continues.",
-            file=sys.stderr,
-        )
-    return 130 if stopped else 0
+    return conduct(
+        prepare=lambda: _prepare(options),
+        work=lambda prepared: run(*prepared, show_progress=not options.quiet),
+        report=lambda prepared: _report(prepared[0], options),
+        stopped=lambda prepared: left(prepared[0].accuracy, prepared[1]),
+    )
 
 
 def plan(

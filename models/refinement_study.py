@@ -34,8 +34,8 @@ from models._refinement_cells import (
 )
 from models._refinement_report import TABLES
 from models._results import refuse_others, write_cells
+from models._study_command import conduct, left
 from models._tables import aligned, write_csv
-from models.training.loop import Interrupted
 from models.training.memory import keep_freed_memory
 
 RESULTS = Path("runs/refinement_study/cells.jsonl")
@@ -51,30 +51,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad arguments, 130 when interrupted.
     """
     options = _parser().parse_args(arguments)
-    stopped = False
-    try:
-        cells = [] if options.plot_only else plan(options.arms, options.seeds)
+    return conduct(
+        prepare=lambda: Study(options),
+        work=lambda study: study.run(show_progress=not options.quiet),
+        report=lambda study: _report(study.outcomes, options, study.file.settings),
+        stopped=lambda study: left(study.outcomes, study.cells),
+    )
+
+
+class Study:
+    """The cells of a command line: those that are done, and those that are left.
+
+    Args:
+        options: the parsed command line.
+
+    Attributes:
+        file: gets the finished cells.
+        cells: what was asked for.
+        outcomes: what is done, by cell.
+
+    Raises:
+        ValueError: bad options, or files of cells of other settings.
+        FileNotFoundError: a file of cells that should exist does not.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.cells = [] if options.plot_only else plan(options.arms, options.seeds)
         settings = Settings(**{f.name: getattr(options, f.name) for f in fields(Settings)})
-        file = open_results(options.results, None if options.plot_only else settings)
-        outcomes = dict(file.cells)
+        self.file = open_results(options.results, None if options.plot_only else settings)
+        self.outcomes = dict(self.file.cells)
         for path in options.also:
             other = open_results(path, None)
-            refuse_others(path, other.settings, file.settings)
-            outcomes = dict(other.cells) | outcomes
-        try:
-            for cell in tqdm(cells, desc="refinement", unit="cell", disable=options.quiet):
-                if cell not in outcomes:
-                    outcomes[cell] = _measured(cell, settings, outcomes, options.results.parent)
-                    file.append(as_line(cell, outcomes[cell]))
-        except (KeyboardInterrupt, Interrupted):
-            stopped = True
-        _report(outcomes, options, file.settings)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if stopped:
-        print("Stopped; the same command continues.", file=sys.stderr)
-    return 130 if stopped else 0
+            refuse_others(path, other.settings, self.file.settings)
+            self.outcomes = dict(other.cells) | self.outcomes
+
+    def run(self, *, show_progress: bool = True) -> None:
+        """Trains and measures what is not done yet, and keeps each cell as it is finished.
+
+        Args:
+            show_progress: whether to draw a progress bar.
+        """
+        for cell in tqdm(self.cells, desc="refinement", unit="cell", disable=not show_progress):
+            if cell not in self.outcomes:
+                folder = self.file.path.parent
+                self.outcomes[cell] = _measured(cell, self.file.settings, self.outcomes, folder)
+                self.file.append(as_line(cell, self.outcomes[cell]))
 
 
 def plan(arms: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
