@@ -35,8 +35,8 @@ def test_relevance_of_joints(capsys: pytest.CaptureFixture[str]) -> None:
     model = model_of("informed", "tinyskeletons")
     mean = torch.tensor(found("mean", "tinyskeletons")())
     inputs = ((sequence - mean[:, None]) / 2).unsqueeze(0)
-    rules = {"first": AlphaBeta(1, 0)}
-    expected = DeepTaylor(model, seed="one", rules=rules).attribute(inputs, target=2)[0]
+    method = DeepTaylor(model, seed="one", rules={"first": AlphaBeta(1, 0)})
+    expected = method.attribute(inputs, target=2)[0]
     assert torch.allclose(arrays["relevance"], expected, atol=1e-6)
     with safe_open("explanations/solo/relevance.safetensors", "pt") as file:
         facts = file.metadata()
