@@ -91,7 +91,8 @@ class Study:
         Args:
             show_progress: whether to draw a progress bar.
         """
-        for cell in tqdm(self.cells, desc="refinement", unit="cell", disable=not show_progress):
+        shown = show_progress and bool(self.cells)
+        for cell in tqdm(self.cells, desc="refinement", unit="cell", disable=not shown):
             if cell not in self.outcomes:
                 folder = self.file.path.parent
                 self.outcomes[cell] = _measured(cell, self.file.settings, self.outcomes, folder)
