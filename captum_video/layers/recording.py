@@ -151,5 +151,5 @@ def _memory(tensor: Tensor) -> int | None:
     """Where a tensor's numbers are; None if it has none of its own."""
     try:
         return tensor.untyped_storage().data_ptr() or None
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, NotImplementedError):  # sparse and opaque tensors
         return None

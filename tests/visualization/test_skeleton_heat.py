@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from captum_video._core.skeletons import KINECT_JOINTS
 from captum_video.visualization import joint_relevance, robust_maximum, signed_colours
 from captum_video.visualization._skeleton_parts import grouped_rows
+from tests.visualization.given import as_kind
 from tests.visualization.readouts import assert_legible
 
 OWN = ("hand_right", "head", "foot_left")
@@ -144,18 +145,7 @@ def test_zero_relevance_warns_and_is_white() -> None:
 @pytest.mark.parametrize("kind", ["float32", "bfloat16", "numpy", "grad", "cuda"])
 def test_any_device_and_type(kind: str) -> None:
     exact = (4 * values()).round()
-    given: Any = exact
-    if kind == "numpy":
-        given = exact.numpy()
-    elif kind == "grad":
-        given = exact.clone().requires_grad_()
-    elif kind == "cuda":
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU")
-        given = exact.cuda()
-    else:
-        given = exact.to(getattr(torch, kind))
-    _, axes = joint_relevance(given, joints=OWN)
+    _, axes = joint_relevance(as_kind(exact, kind), joints=OWN)
     assert np.allclose(bars(axes[1]), exact.reshape(3, 3, 5).sum((1, 2))[ORDER])
 
 

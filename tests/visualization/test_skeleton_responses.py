@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from captum_video.visualization import filter_responses
+from tests.visualization.given import as_kind
 from tests.visualization.readouts import assert_legible
 
 
@@ -102,18 +103,7 @@ def test_classes_of_fewer_samples_leave_panels_empty() -> None:
 @pytest.mark.parametrize("kind", ["float32", "bfloat16", "numpy", "grad", "cuda"])
 def test_any_device_and_type(kind: str) -> None:
     exact = values().round()
-    given: Any = exact
-    if kind == "numpy":
-        given = exact.numpy()
-    elif kind == "grad":
-        given = exact.clone().requires_grad_()
-    elif kind == "cuda":
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU")
-        given = exact.cuda()
-    else:
-        given = exact.to(getattr(torch, kind))
-    _, axes = filter_responses({"a": given}, highlight=4)
+    _, axes = filter_responses({"a": as_kind(exact, kind)}, highlight=4)
     assert np.array_equal(coloured(axes[0, 2])["filter 1"], exact[2, 1].abs())
     assert not grey(axes[0, 2])
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum_video.visualization import robust_maximum, signed_colours, skeleton_strip
 from captum_video.visualization._skeleton import INKS
+from tests.visualization.given import as_kind
 from tests.visualization.readouts import assert_legible
 from tests.visualization.test_skeleton import BONES, JOINTS, OWN, at, sequence
 
@@ -203,18 +204,7 @@ def areas_of(weights: Tensor, scale: float) -> list[float]:
 @pytest.mark.parametrize("kind", ["half", "float32", "bfloat16", "numpy", "strided", "cuda"])
 def test_any_device_and_type(kind: str) -> None:
     values = (sequence(second=True) * 8).round() / 8
-    given: Any = values
-    if kind == "numpy":
-        given = values.numpy()
-    elif kind == "strided":
-        given = values.T.contiguous().T.requires_grad_()
-    elif kind == "cuda":
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU")
-        given = values.cuda()
-    else:
-        given = values.to(getattr(torch, kind))
-    _, axes = skeleton_strip({"input": given}, frames=[1], **OWN)
+    _, axes = skeleton_strip({"input": as_kind(values, kind)}, frames=[1], **OWN)
     assert segments(axes[0, 0], 2) == expected(values, 1, 1)
 
 
