@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from captum_video import FeatureMapDecoder
 from models._res_tcn import MSResTCN
 from models._residual_units import SameConv1d
-from tests.attr.sequence_nets import OneLayer, part, sequences, settled, small
+from tests.attr.sequence_nets import Functional, OneLayer, part, sequences, settled, small
 
 
 class Stack(nn.Module):
@@ -251,3 +252,20 @@ def test_a_pipe_of_long_filters_widens_the_field() -> None:
         (slope,) = torch.autograd.grad(middle, x, retain_graph=True)
         frames = slope[0].abs().sum(0).nonzero().flatten()
         assert int(frames[-1] - frames[0]) + 1 == layer.field, layer.name
+
+
+def test_a_tensor_without_memory_of_its_own_does_no_harm() -> None:
+    net, x = small(), sequences(1, 6, 64)
+    inner = Functional(copy.deepcopy(net)).eval()
+
+    class Aside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, sequence: Tensor) -> Tensor:
+            self.sparse = sequence.to_sparse()
+            return self.inner(sequence)
+
+    decoded = FeatureMapDecoder(Aside().eval(), "inner.marks.4").attribute(x)
+    assert torch.allclose(decoded, FeatureMapDecoder(net, "layer5").attribute(x))

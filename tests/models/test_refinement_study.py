@@ -300,7 +300,11 @@ class TestCommand:
         assert "steps 1000 (now 7)" in capsys.readouterr().err
 
     def test_an_interrupt_keeps_what_is_done(
-        self, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int], tmp_path: Path
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        run: Callable[..., int],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         def stops(cell: Cell, *_: Any) -> Outcome:
             if cell.arm == TARGETED:
@@ -310,3 +314,4 @@ class TestCommand:
         monkeypatch.setattr(refinement_study, "measure", stops)
         assert run("--seeds", "0") == 130
         assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 2
+        assert "Stopped with 1 of 4 cells done" in capsys.readouterr().err
