@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-DOCS_READY := .venv/.docs-ready
 
 .PHONY: demo test test-slow lint format docs bench clean
 
@@ -24,7 +23,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(DOCS_READY)
+docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 bench: $(READY)
@@ -32,10 +31,6 @@ bench: $(READY)
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[models,test]'
-	touch $@
-
-$(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[models,test,docs]'
 	touch $@
 
