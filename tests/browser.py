@@ -69,4 +69,4 @@ def browser_page(width: int = 1000, height: int = 800) -> Iterator[Page]:
             yield page
         finally:
             browser.close()
-    assert not (errors or requests), f"the page asked for {requests} and logged errors: {errors}"
+    assert not requests + errors, f"the page asked for {requests} and logged errors: {errors}"
