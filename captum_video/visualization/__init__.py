@@ -9,6 +9,7 @@ from captum_video.visualization._distributions import (
 from captum_video.visualization._fusion import fusion_probabilities
 from captum_video.visualization._overlay import overlay
 from captum_video.visualization._panels import side_by_side
+from captum_video.visualization._report import Report
 from captum_video.visualization._skeleton_filters import motion_primitives_figure
 from captum_video.visualization._skeleton_frames import skeleton_frames
 from captum_video.visualization._skeleton_gates import filter_figure
@@ -19,6 +20,7 @@ from captum_video.visualization._strip import relevance_strip
 
 __all__ = [
     "SIGNED",
+    "Report",
     "channel_figure",
     "clip_map",
     "filter_figure",

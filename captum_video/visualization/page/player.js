@@ -1,0 +1,243 @@
+// The player: what is shown, and what the controls do to it.
+
+const byId = (id) => document.getElementById(id);
+const state = { frame: 0, target: 0, playing: false, speed: 1, due: 0 };
+const view = { sign: "all", background: "grey", opacity: 0.85, palette: 0 };
+const hidden = new Set();
+const colours = palettesOf(content.palettes);
+let pictures = [];
+let panels = []; // {name, canvas, draw(frame)}
+let tables = new Map(); // how each map's steps look
+let axes = null;
+
+const target = () => content.targets[state.target] || { name: "", note: "", scale: 0, maps: [], curves: [] };
+
+function addPanel(name, [width, height], draw) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  canvas.dataset.panel = name;
+  canvas.className = Math.max(width, height) < 200 ? "small" : "";
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", name);
+  const figure = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  caption.textContent = name;
+  figure.append(canvas, caption);
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  panels.push({ name, figure, draw: (frame) => { draw(image.data, frame); context.putImageData(image, 0, 0); } });
+}
+
+/** The panels of the chosen target. */
+async function arrange() {
+  const wanted = target();
+  const steps = await Promise.all(wanted.maps.map(stepsOf));
+  if (wanted !== target()) return; // another one was chosen meanwhile
+  panels = [];
+  tables = new Map();
+  addPanel("frames", content.size, (pixels, frame) => pixels.set(pictures[frame]));
+  wanted.maps.forEach((map, i) => {
+    const area = content.size[0] * content.size[1];
+    addPanel(map.name, content.size, (pixels, frame) => {
+      const grey = view.background === "grey" && wanted.scale > 0;
+      blend(pixels, pictures[frame], steps[i], frame * area, tables.get(map), grey);
+    });
+  });
+  for (const panel of content.panels) {
+    addPanel(panel.name, panel.size, (pixels, frame) => pixels.set(panel.pixels[frame]));
+  }
+  byId("panels").replaceChildren(...panels.map((panel) => panel.figure));
+  showChosen();
+  look();
+}
+
+/** What the controls of the view say, on the panels that are there. */
+function look() {
+  const { maps, scale } = target();
+  for (const map of maps) tables.set(map, shades(map, scale, view, colours[view.palette]));
+  drawScale(colours[view.palette], scale);
+  drawLines();
+  drawFrame();
+}
+
+function drawLines() {
+  const lines = linesOf(target(), view.sign);
+  byId("curve").hidden = byId("legend").hidden = !lines.length;
+  if (!lines.length) return;
+  axes = drawCurve(byId("curve"), lines);
+  drawLegend(byId("legend"), lines, goTo);
+  markFrame(byId("curve"), axes, state.frame);
+}
+
+function drawFrame() {
+  for (const panel of panels) if (!hidden.has(panel.name)) panel.draw(state.frame);
+  const label = content.labels[state.frame];
+  const text = `frame ${label}, ${state.frame + 1} of ${total}`;
+  byId("frame").value = state.frame;
+  byId("frame").setAttribute("aria-valuetext", text);
+  byId("time").textContent = text;
+  const curve = byId("curve");
+  curve.setAttribute("aria-valuenow", state.frame);
+  curve.setAttribute("aria-valuetext", [text, ...linesOf(target(), view.sign).map((line) => `${line.name} ${short(line.values[state.frame])}`)].join(", "));
+  if (axes && !curve.hidden) markFrame(curve, axes, state.frame);
+  if (!state.playing) byId("spoken").textContent = text;
+}
+
+function goTo(frame) {
+  state.frame = Math.max(0, Math.min(total - 1, frame));
+  drawFrame();
+}
+
+function step(by) {
+  pause();
+  goTo(state.frame + by);
+}
+
+function pause() {
+  state.playing = false;
+  byId("play").textContent = "Play";
+}
+
+function play() {
+  state.playing = true;
+  state.due = performance.now();
+  byId("play").textContent = "Pause";
+  requestAnimationFrame(tick);
+}
+
+function tick(now) {
+  if (!state.playing) return;
+  const wait = 1000 / (content.fps * state.speed);
+  if (now - state.due >= wait) {
+    state.due = Math.max(state.due + wait, now - wait); // a hidden tab does not catch up
+    goTo((state.frame + 1) % total);
+  }
+  requestAnimationFrame(tick);
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const own = event.target.closest("select, input, textarea, button, a");
+  if (event.key === " " && !own) state.playing ? pause() : play();
+  else if (own && own.id !== "frame" && own.tagName !== "BUTTON") return;
+  else if (event.key === "ArrowLeft") step(-1);
+  else if (event.key === "ArrowRight") step(1);
+  else if (event.key === "Home") step(-total);
+  else if (event.key === "End") step(total);
+  else return;
+  event.preventDefault();
+}
+
+function showChosen() {
+  const boxes = panels.map((panel) => {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = !hidden.has(panel.name);
+    box.dataset.shows = panel.name;
+    box.addEventListener("change", () => {
+      box.checked ? hidden.delete(panel.name) : hidden.add(panel.name);
+      panel.figure.hidden = !box.checked;
+      drawFrame();
+    });
+    panel.figure.hidden = !box.checked;
+    label.append(box, panel.name);
+    return label;
+  });
+  byId("shown").replaceChildren(...boxes);
+}
+
+function choose(index) {
+  state.target = index;
+  const chosen = target();
+  const dark = chosen.maps.length && !(chosen.scale > 0);
+  byId("explained").textContent = [chosen.name && `Explained: ${chosen.name}.`, chosen.note, dark && "All its maps are zero: the plain frames are shown."].filter(Boolean).join(" ");
+  for (const row of document.querySelectorAll("#tables tr")) row.classList.toggle("explained", row.dataset.name === chosen.name && chosen.name !== "");
+  drawDownloads(byId("downloads"), chosen);
+  return arrange();
+}
+
+function fillTables() {
+  byId("tables").replaceChildren(...content.tables.map((given) => {
+    const table = document.createElement("table");
+    table.createCaption().textContent = given.title;
+    const head = table.createTHead().insertRow();
+    for (const column of given.columns) {
+      const cell = document.createElement("th");
+      cell.scope = "col";
+      cell.textContent = column;
+      head.append(cell);
+    }
+    const body = table.createTBody();
+    for (const values of given.rows) {
+      const row = body.insertRow();
+      row.dataset.name = String(values[0]);
+      for (const value of values) {
+        const cell = row.insertCell();
+        cell.textContent = typeof value === "number" ? String(Number(value.toPrecision(4))) : value ?? "";
+        cell.className = typeof value === "number" ? "number" : "";
+      }
+    }
+    const scroll = document.createElement("div");
+    scroll.className = "scroll";
+    scroll.append(table);
+    return scroll;
+  }));
+}
+
+function fillWords() {
+  const pairs = (content.method ? [["method", content.method]] : []).concat(content.parameters);
+  byId("details").hidden = !pairs.length;
+  byId("parameters").replaceChildren(...pairs.flatMap(([name, value]) => {
+    const term = document.createElement("dt");
+    const text = document.createElement("dd");
+    term.textContent = name;
+    text.textContent = value;
+    return [term, text];
+  }));
+  const kept = content.targets.some((known) => known.maps.length);
+  byId("precision").textContent = kept ? `Maps lie in this page in ${content.levels} steps of magnitude for each sign, finer near zero; the curves are exact.` : "";
+  const options = (names) => names.map((name, i) => new Option(name || `output ${i + 1}`, i));
+  byId("target").replaceChildren(...options(content.targets.map((known) => known.name)));
+  byId("targets").hidden = content.targets.length < 2;
+  byId("palette").replaceChildren(...options(content.palettes.map((palette) => palette.name)));
+  byId("frame").max = total - 1;
+  byId("curve").setAttribute("aria-valuemax", total - 1);
+}
+
+function listen() {
+  byId("play").addEventListener("click", () => (state.playing ? pause() : play()));
+  byId("back").addEventListener("click", () => step(-1));
+  byId("on").addEventListener("click", () => step(1));
+  byId("frame").addEventListener("input", (event) => { pause(); goTo(Number(event.target.value)); });
+  byId("target").addEventListener("change", (event) => choose(Number(event.target.value)));
+  byId("speed").addEventListener("change", (event) => { state.speed = Number(event.target.value); });
+  byId("opacity").addEventListener("input", (event) => { view.opacity = event.target.value / 100; look(); });
+  for (const name of ["sign", "background"]) {
+    byId(name).addEventListener("change", (event) => { view[name] = event.target.value; look(); });
+  }
+  byId("palette").addEventListener("change", (event) => { view.palette = Number(event.target.value); look(); });
+  byId("curve").addEventListener("click", (event) => {
+    pause();
+    goTo(axes.frame(event.clientX - byId("curve").getBoundingClientRect().left));
+  });
+  document.addEventListener("keydown", onKey);
+  addEventListener("resize", drawLines);
+}
+
+async function start() {
+  fillTables();
+  fillWords();
+  pictures = await pixelsOf(content.frames, content.size);
+  for (const panel of content.panels) panel.pixels = await pixelsOf(panel.frames, panel.size);
+  await choose(0);
+  listen();
+  document.body.dataset.ready = "yes";
+}
+
+start().catch((error) => {
+  byId("notice").hidden = false;
+  byId("notice").textContent = `This page could not be shown: ${error.message}. It needs a browser of 2023 or later.`;
+  console.error(error);
+});
