@@ -1,7 +1,13 @@
 """Pictures of relevance, channels, temporal parameters and skeletons. Figures are plain objects."""
 
 from captum_video.visualization._channel import channel_figure
-from captum_video.visualization._colour import SIGNED, clip_map, robust_maximum, signed_colours
+from captum_video.visualization._colour import (
+    COLOUR_BLIND,
+    SIGNED,
+    clip_map,
+    robust_maximum,
+    signed_colours,
+)
 from captum_video.visualization._distributions import (
     parameters_by_depth,
     temporal_distributions,
@@ -19,6 +25,7 @@ from captum_video.visualization._skeleton_strip import skeleton_strip
 from captum_video.visualization._strip import relevance_strip
 
 __all__ = [
+    "COLOUR_BLIND",
     "SIGNED",
     "Report",
     "channel_figure",

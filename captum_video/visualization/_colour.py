@@ -1,4 +1,8 @@
-"""What signed relevance looks like: red for positive, blue for negative, white for none."""
+"""What signed relevance looks like: red for positive, blue for negative, white for none.
+
+``COLOUR_BLIND`` says the same in orange and purple, which those who see no red or no green can tell
+apart.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,30 @@ from matplotlib import colormaps
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from torch import Tensor
 
-SIGNED = LinearSegmentedColormap.from_list(
-    "captum_video_signed",
-    ["#08306b", "#1f5fb4", "#7fb2e5", "#ffffff", "#f4947f", "#d0211c", "#67000d"],
-)
+from captum_video._core.errors import close_matches
+
+_WHITE = "#ffffff"
+# From the middle outwards: positive, negative.
+_SIDES = {
+    "captum_video_signed": (
+        ("#f4947f", "#d0211c", "#67000d"),
+        ("#7fb2e5", "#1f5fb4", "#08306b"),
+    ),
+    "captum_video_colour_blind": (
+        ("#fdb863", "#dd7410", "#994708"),
+        ("#b8abde", "#6440ad", "#3b1578"),
+    ),
+}
+
+
+def _diverging(name: str) -> LinearSegmentedColormap:
+    positive, negative = _SIDES[name]
+    return LinearSegmentedColormap.from_list(name, [*negative[::-1], _WHITE, *positive])
+
+
+SIGNED = _diverging("captum_video_signed")
+COLOUR_BLIND = _diverging("captum_video_colour_blind")
+_OURS = {"colour-blind": COLOUR_BLIND, "color-blind": COLOUR_BLIND}
 
 
 def clip_map(relevance: Tensor | np.ndarray, name: str = "relevance") -> np.ndarray:
@@ -74,17 +98,50 @@ def colour_map(cmap: str | Colormap | None) -> Colormap:
     """The colour map to use.
 
     Args:
-        cmap: its name or itself; ``None`` for blue over white to red.
+        cmap: one of matplotlib's by name, ``"colour-blind"`` (or ``"color-blind"``) for
+            :data:`COLOUR_BLIND`, or a map itself; ``None`` for blue over white to red.
 
     Returns:
         The map, whose middle stands for zero.
 
     Raises:
-        ValueError: if matplotlib knows no map of that name.
+        ValueError: if there is no map of that name.
+        TypeError: if it is neither a name nor a map.
     """
     if cmap is None:
         return SIGNED
-    return colormaps[cmap] if isinstance(cmap, str) else cmap
+    if isinstance(cmap, Colormap):
+        return cmap
+    if not isinstance(cmap, str):
+        raise TypeError(
+            f"cmap must be a colour map, its name or None, got {type(cmap).__name__}: {cmap!r}"
+        )
+    if cmap in _OURS:
+        return _OURS[cmap]
+    if cmap not in colormaps:
+        known = close_matches(cmap, [*_OURS, *colormaps])
+        raise ValueError(f"cmap {cmap!r} is no colour map. {known}")
+    return colormaps[cmap]
+
+
+def one_signed(cmap: str | Colormap | None, sign: str) -> Colormap:
+    """The colour map for magnitudes of one sign, from none to the strongest.
+
+    Args:
+        cmap: as for :func:`colour_map`.
+        sign: ``"positive"``, ``"negative"`` or ``"absolute_value"``.
+
+    Returns:
+        That side of ``SIGNED`` or ``COLOUR_BLIND``, white at its beginning, and ``"Blues"`` for
+        absolute values; any other map whole.
+    """
+    whole = colour_map(cmap)
+    if whole.name not in _SIDES:
+        return whole
+    if sign == "absolute_value":
+        return colormaps["Blues"]
+    side = _SIDES[whole.name][sign == "negative"]
+    return LinearSegmentedColormap.from_list(f"{whole.name}_{sign}", [_WHITE, *side])
 
 
 def signed_colours(
@@ -95,7 +152,7 @@ def signed_colours(
     Args:
         values: any shape.
         scale: the magnitude that gets the outermost colours; 0 makes all of it neutral.
-        cmap: a diverging colour map.
+        cmap: a diverging colour map, as for :func:`colour_map`.
 
     Returns:
         Red, green and blue in 0..1, shape ``(*values.shape, 3)``.

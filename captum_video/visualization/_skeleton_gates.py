@@ -80,7 +80,8 @@ def filter_figure(
         joints: names of an actor's joints; None for the Kinect's 25.
         outlier_perc: percentage of a layer's weights that may saturate
             (:func:`~captum_video.visualization.robust_maximum`).
-        cmap: a diverging colour map; None for blue over white to red.
+        cmap: a diverging colour map; None for blue over white to red, ``"colour-blind"`` for
+            purple over white to orange.
 
     Returns:
         The figure, of which pyplot knows nothing, and its axes, one for each filter from left to

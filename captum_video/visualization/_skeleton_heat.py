@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from captum_video._core.skeletons import KINECT_JOINTS, joint_numbers
-from captum_video.visualization._colour import SIGNED, robust_maximum, signed_colours
+from captum_video.visualization._colour import colour_map, robust_maximum, signed_colours
 from captum_video.visualization._plots import INK, LINE, QUIET, picture_frame, quiet_frame
 from captum_video.visualization._skeleton import finite
 from captum_video.visualization._skeleton_page import (
@@ -65,7 +65,8 @@ def joint_relevance(
         outlier_perc: percentage of relevance that may saturate
             (:func:`~captum_video.visualization.robust_maximum`).
         scale: the magnitude at which colours saturate; None for the robust maximum.
-        cmap: a diverging colour map; None for blue over white to red.
+        cmap: a diverging colour map; None for blue over white to red, ``"colour-blind"`` for
+            purple over white to orange.
 
     Returns:
         The figure, of which pyplot knows nothing, and its axes: map, totals, time curve.
@@ -96,7 +97,7 @@ def joint_relevance(
     name_rows(axes[0], rows)
     _mark_joints(axes[0], places)
     _mark_frames(axes[0], frames)
-    _draw_totals(axes[1], picked.sum(1))
+    _draw_totals(axes[1], picked.sum(1), cmap)
     _draw_curve(axes[2], picked.sum(0))
     draw_scale(bar, scale, cmap, quantity)
     return figure, axes
@@ -231,9 +232,9 @@ def _mark_frames(axes: Axes, active: np.ndarray) -> None:
                   gid="active")  # fmt: skip
 
 
-def _draw_totals(axes: Axes, totals: np.ndarray) -> None:
+def _draw_totals(axes: Axes, totals: np.ndarray, cmap: str | Colormap | None) -> None:
     """Each joint's sum over time."""
-    colours = [SIGNED(0.85 if total > 0 else 0.15) for total in totals]
+    colours = [colour_map(cmap)(0.85 if total > 0 else 0.15) for total in totals]
     axes.barh(np.arange(len(totals)), totals, height=0.72, color=colours)
     axes.axvline(0, color=LINE, linewidth=0.7)
     axes.set_ylim(len(totals) - 0.5, -0.5)

@@ -186,7 +186,8 @@ def draw_scale(axes: Axes, scale: float, cmap: str | Colormap | None, quantity: 
     Args:
         axes: the bar's.
         scale: the magnitude at which colours saturate.
-        cmap: a diverging colour map; None for blue over white to red.
+        cmap: a diverging colour map; None for blue over white to red, ``"colour-blind"`` for
+            purple over white to orange.
         quantity: what stands above it.
     """
     limit = scale or 1.0

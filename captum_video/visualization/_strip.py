@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -21,8 +22,9 @@ from captum_video.visualization._colour import (
     robust_maximum,
     signed_colours,
 )
+from captum_video.visualization._plots import INK, LINE, QUIET, picture_frame
+from captum_video.visualization._strip_parts import Line, draw_lines
 
-_INK, _QUIET = "#222222", "#777777"
 _LINES = ("#222222", "#1b7f79", "#d0211c", "#7a5195", "#b8860b", "#3f6fb5")
 _CELL = 1.25  # inches across a frame
 _LEAST_HEIGHT = 0.7  # inches: what a row's name needs
@@ -64,7 +66,8 @@ def relevance_strip(
         outlier_perc: percentage of relevance that may saturate
             (:func:`~captum_video.visualization.robust_maximum`).
         scale: the magnitude at which colours saturate; ``None`` for the rows' robust maximum.
-        cmap: a diverging colour map; ``None`` for blue over white to red.
+        cmap: a diverging colour map; ``None`` for blue over white to red, ``"colour-blind"`` for
+            purple over white to orange.
 
     Returns:
         The figure (``figure.savefig("strip.png")``) and its picture axes, an array of shape
@@ -96,7 +99,7 @@ def relevance_strip(
     _draw_pictures(axes, pictures[shown], {k: v[shown] for k, v in maps.items()}, scale, cmap)
     for column, index in enumerate(shown):
         text = labels[index] if notes is None else f"{labels[index]}: {notes[index]}"
-        axes[0, column].set_title(text, fontsize=8, color=_QUIET, pad=3)
+        axes[0, column].set_title(text, fontsize=8, color=QUIET, pad=3)
     if title:
         _draw_title(figure, title)
     _draw_bar(bar, scale, colour_map(cmap), quantity)
@@ -152,10 +155,7 @@ def _layout(
             x = left + column * (cell + gap)
             y = height - top - (row + 1) * (cell_height + gap) + gap
             axes[row, column] = picture = place(x, y, cell, cell_height)
-            picture.set_xticks([])
-            picture.set_yticks([])
-            for spine in picture.spines.values():
-                spine.set(linewidth=0.5, color="#bbbbbb")
+            picture_frame(picture)
     inner = columns * (cell + gap) - gap
     bar_height = maps * (cell_height + gap) - gap
     bar = place(left + inner + 0.14, bottom, 0.09, bar_height)
@@ -177,12 +177,12 @@ def _draw_pictures(
             colours = signed_colours(values[column], scale, cmap)
             axes[row, column].imshow(colours, interpolation="nearest", aspect="auto")
     for row, name in enumerate(["frames", *maps]):
-        axes[row, 0].set_ylabel(name, fontsize=9, color=_INK, labelpad=6)
+        axes[row, 0].set_ylabel(name, fontsize=9, color=INK, labelpad=6)
 
 
 def _draw_title(figure: Figure, title: str) -> None:
     text = figure.suptitle(
-        title, fontsize=10, color=_INK, y=1 - 0.12 / figure.get_figheight(), va="top"
+        title, fontsize=10, color=INK, y=1 - 0.12 / figure.get_figheight(), va="top"
     )
     share = text.get_window_extent().width / (0.96 * figure.bbox.width)
     if share > 1:
@@ -193,11 +193,11 @@ def _draw_bar(axes: Axes, scale: float, cmap: Colormap, quantity: str) -> None:
     limit = scale or 1.0
     colours = ScalarMappable(Normalize(-limit, limit), cmap)
     bar = axes.figure.colorbar(colours, cax=axes, ticks=[-limit, 0, limit])
-    bar.outline.set(linewidth=0.5, edgecolor="#bbbbbb")
+    bar.outline.set(linewidth=0.5, edgecolor=LINE)
     number = f"{scale:.2g}"
     bar.ax.set_yticklabels([f"-{number}", "0", f"+{number}"] if scale else ["", "0", ""])
-    bar.ax.tick_params(labelsize=7, length=2, colors=_QUIET)
-    axes.set_title(f"{quantity},\none scale", fontsize=7, color=_QUIET, pad=5, loc="left")
+    bar.ax.tick_params(labelsize=7, length=2, colors=QUIET)
+    axes.set_title(f"{quantity},\none scale", fontsize=7, color=QUIET, pad=5, loc="left")
 
 
 def _draw_curve(
@@ -207,37 +207,15 @@ def _draw_curve(
     labels: Sequence[str],
     title: str,
 ) -> None:
-    times = np.arange(len(labels))
-    axes.axhline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
-    for (name, values), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
-        axes.plot(
-            times, values, color=colour, linewidth=1.3, marker="o", markersize=2.2, label=name
-        )
-    for index in shown:
-        axes.axvline(index, color="#e4e4e4", linewidth=0.6, zorder=-1)
-    axes.set_xlim(-0.5, len(labels) - 0.5)
-    axes.margins(y=0.12)
-    axes.set_xticks(list(shown), [labels[index] for index in shown])
-    axes.tick_params(labelsize=7, length=2, colors=_QUIET)
-    axes.yaxis.get_offset_text().set(fontsize=7, color=_QUIET)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    axes.locator_params(axis="y", nbins=3)
-    axes.set_xlabel("frame", fontsize=7, color=_QUIET, labelpad=1)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set(linewidth=0.5, color="#bbbbbb")
+    lines = zip(curves.items(), itertools.cycle(_LINES), strict=False)
+    draw_lines(axes, {name: Line(values, ink) for (name, values), ink in lines}, shown, labels)
     axes.legend(
         fontsize=7,
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         handlelength=1.2,
         title=title,
         title_fontsize=7,
     )
-
-
-def _cycle(number: int) -> list[str]:
-    return [_LINES[i % len(_LINES)] for i in range(number)]
