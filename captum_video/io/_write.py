@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import av.error
@@ -51,52 +54,153 @@ def write_video(
         ValueError: for an unknown suffix, frames that are none, or a rate that makes no sense.
         OSError: if the disk refuses; an older file at ``path`` stays as it was then.
     """
-    target = Path(path)
-    suffix = target.suffix.lower()
-    if suffix not in FORMATS:
-        raise ValueError(
-            f"cannot tell a video format from {target.name!r}: use {', '.join(FORMATS)}"
-        )
-    check_rate(fps)
-    if suffix == ".gif" and fps > 50:
-        raise ValueError(f"a GIF shows at most 50 frames per second, got {fps}: use .mp4 or .webm")
-    if not 0 <= crf <= 51:
-        raise ValueError(f"crf must lie in 0..51, got {crf}")
     pictures = frames_last(frames)
-    container, encoders, name = FORMATS[suffix]
-    encoder = next((codec for codec in encoders if _has_encoder(codec)), None)
-    if encoder is None:
-        others = [
-            other for other, (_, codecs, _) in FORMATS.items() if any(map(_has_encoder, codecs))
-        ]
-        raise ClipError(
-            target,
-            f"this FFmpeg has no {name} encoder ({' or '.join(encoders)})",
-            f"It can write {', '.join(others) or 'no video'}; `pip install av` brings a full one",
-        )
-    rate = Fraction(fps).limit_denominator(1001 * 60)
-    with written_whole(target) as part:
+    with video_file(path, fps, crf=crf) as write:
+        write(pictures)
+    return Path(path)
+
+
+@contextmanager
+def video_file(
+    path: str | os.PathLike[str], fps: float, *, crf: int = 18
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Does all of :func:`write_video` that needs no frames, and yields what writes them.
+
+    So a wrong suffix or a folder that takes no file is found before the frames are drawn. The file
+    appears at the end of the block, whole or not at all.
+
+    Args:
+        path: the file to write.
+        fps: frames per second.
+        crf: quality of H.264 and VP9.
+
+    Yields:
+        A function that takes the frames, uint8 (T, H, W, 3), to be called once.
+
+    Raises:
+        ClipError: if this FFmpeg lacks the encoder.
+        ValueError: for an unknown suffix or a rate that makes no sense.
+        OSError: if no file can be made there.
+    """
+    target = Path(path)
+    encoding = Encoding.of(target, fps, crf=crf)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is where the video is to go", str(target))
+    with ExitStack() as stack:
         try:
+            part = stack.enter_context(written_whole(target))
+        except OSError as error:
+            reason = f"no video can be written there ({error.strerror})"
+            raise type(error)(error.errno, reason, str(target)) from error
+
+        def write(pictures: np.ndarray) -> None:
             # A Python file, so that a full disk is an OSError here and not a line in FFmpeg's log.
             with part.open("wb", buffering=1 << 20) as file:
-                with av.open(file, "w", format=container) as output:
-                    if suffix == ".gif":
-                        _encode_gif(output, pictures, rate)
-                    else:
-                        _encode(output, encoder, pictures, rate, crf)
+                encoding.write(file, pictures)
                 file.flush()
                 os.fsync(file.fileno())
-        except av.error.FFmpegError as error:
-            if isinstance(error, OSError) and error.errno and error.errno < 1000:
-                raise OSError(error.errno, os.strerror(error.errno), os.fspath(target)) from error
-            height, width = pictures.shape[1:3]
+
+        yield write
+
+
+def can_write(suffix: str) -> bool:
+    """Whether this FFmpeg has an encoder for a format.
+
+    Args:
+        suffix: one of ``FORMATS``.
+    """
+    return any(map(_has_encoder, FORMATS[suffix][1]))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How frames become a video.
+
+    Attributes:
+        target: what messages name.
+        container: FFmpeg's name of the file format.
+        encoder: FFmpeg's name of the encoder.
+        rate: frames per second.
+        crf: quality of H.264 and VP9.
+        loop: whether a GIF begins anew at its end; other formats leave that to the player.
+    """
+
+    target: Path
+    container: str
+    encoder: str
+    rate: Fraction
+    crf: int = 18
+    loop: bool = True
+
+    @classmethod
+    def of(cls, target: Path, fps: float, *, crf: int = 18, loop: bool = True) -> Encoding:
+        """What a file name, a rate and a quality ask for.
+
+        Args:
+            target: the file; only its name counts.
+            fps: frames per second.
+            crf: quality of H.264 and VP9.
+            loop: whether a GIF begins anew at its end.
+
+        Returns:
+            The encoding.
+
+        Raises:
+            ClipError: if this FFmpeg lacks the encoder.
+            ValueError: for an unknown suffix, or a number out of range.
+        """
+        suffix = target.suffix.lower()
+        if suffix not in FORMATS:
+            raise ValueError(
+                f"cannot tell a video format from {target.name!r}: use {', '.join(FORMATS)}"
+            )
+        check_rate(fps)
+        if suffix == ".gif" and fps > 50:
+            raise ValueError(
+                f"a GIF shows at most 50 frames per second, got {fps}: use .mp4 or .webm"
+            )
+        if not 0 <= crf <= 51:
+            raise ValueError(f"crf must lie in 0..51, got {crf}")
+        container, encoders, name = FORMATS[suffix]
+        encoder = next((codec for codec in encoders if _has_encoder(codec)), None)
+        if encoder is None:
+            others = ", ".join(filter(can_write, FORMATS))
             raise ClipError(
                 target,
-                f"the {encoder} encoder refused {len(pictures)} frames of {width}x{height} "
+                f"this FFmpeg has no {name} encoder ({' or '.join(encoders)})",
+                f"It can write {others or 'no video'}; `pip install av` brings a full one",
+            )
+        rate = Fraction(fps).limit_denominator(1001 * 60)
+        return cls(target, container, encoder, rate, crf, loop)
+
+    def write(self, file: IO[bytes], pictures: np.ndarray) -> None:
+        """Encodes frames.
+
+        Args:
+            file: what to write to; it must be seekable.
+            pictures: uint8, (T, H, W, 3).
+
+        Raises:
+            ClipError: if FFmpeg refuses the frames.
+            OSError: if the file takes no more.
+        """
+        once = {"loop": "-1"} if self.encoder == "gif" and not self.loop else {}
+        try:
+            with av.open(file, "w", format=self.container, options=once) as output:
+                if self.encoder == "gif":
+                    _encode_gif(output, pictures, self.rate)
+                else:
+                    _encode(output, self.encoder, pictures, self.rate, self.crf)
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError) and error.errno and error.errno < 1000:
+                raise OSError(error.errno, os.strerror(error.errno), str(self.target)) from error
+            height, width = pictures.shape[1:3]
+            raise ClipError(
+                self.target,
+                f"the {self.encoder} encoder refused {len(pictures)} frames of {width}x{height} "
                 f"({error.strerror})",
                 "Try another size or suffix",
             ) from error
-    return target
 
 
 def _has_encoder(name: str) -> bool:
