@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import torch
 from torch import nn
 
 from captum_video.cli._answers import outputs_of, scores
+from captum_video.cli._errors import UsageError
 from captum_video.cli._kind import Kind, Result
 from captum_video.cli._model import Facts
-from captum_video.cli._regression import numbers_of, output_target
+from captum_video.cli._regression import check_output, numbers_of, output_target
 from captum_video.cli._request import Explain, Request
-from captum_video.cli._target import predictions, resolve_target
+from captum_video.cli._target import Target, check_target, predictions, resolve_target
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Resu
         batch=options.internal_batch_size,
         progress=progress,
     )
-    return Result(
+    result = Result(
         source=source,
         facts=facts,
         predictions=found,
@@ -90,4 +93,57 @@ def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Resu
         target=target,
         method=options.method,
         explanation=task.explain(request),
+        cmap="colour-blind" if options.colour_blind else None,
     )
+    others = []
+    for further in _further(task, result, outputs):
+        explanation = task.explain(replace(request, target=further))
+        others.append(replace(result, target=further, explanation=explanation))
+    return replace(result, others=tuple(others))
+
+
+def check_targets(options: argparse.Namespace, facts: Facts, *, regression: bool) -> None:
+    """Refuses outputs that no clip can have, as far as names tell, before any clip is read.
+
+    Args:
+        options: the parsed command line.
+        facts: what is known of the model.
+        regression: whether the model answers numbers instead of classes.
+
+    Raises:
+        UsageError: if ``--target`` or ``--also`` cannot be an output.
+    """
+
+    def check(text: str | None) -> None:
+        if regression:
+            check_output(text, facts)
+        else:
+            check_target(text or "predicted", facts)
+
+    check(options.target)
+    with _saying_also():
+        for text in options.also or ():
+            check(text)
+
+
+def _further(task: Task, result: Result[Any], outputs: Any) -> list[Target]:
+    """The outputs of ``--also``, each once, without the one that is explained anyway."""
+    found = [result.target]
+    with _saying_also():
+        for text in task.options.also or ():
+            if task.regression:
+                target = output_target(text, task.facts, result.answer)
+            else:
+                target = resolve_target(text, task.facts, outputs[0])
+            if all(target.index != known.index for known in found):
+                found.append(target)
+    return found[1:]
+
+
+@contextmanager
+def _saying_also() -> Iterator[None]:
+    """Errors about a target name the option that it came by."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(str(error).replace("--target", "--also", 1)) from error

@@ -37,7 +37,11 @@ def _plan_attention(options: argparse.Namespace, model: nn.Module, facts: Facts)
     layer = existing_layer(model, "--grad-cam-layer", options.grad_cam_layer, "layer", facts.layer)
     if layer is not None:
         return partial(_attention, module=module, weights=weights, cam=Cam.of(options, layer))
-    idle = [name for name in ("target", *sorted(CAM_OPTIONS)) if getattr(options, name) is not None]
+    idle = [
+        name
+        for name in ("target", "also", *sorted(CAM_OPTIONS))
+        if getattr(options, name) is not None
+    ]
     if idle:
         raise UsageError(
             f"--{idle[0].replace('_', '-')} is for Grad-CAM, and there is no layer for it: attention "

@@ -14,6 +14,7 @@ from captum_video.cli._model import Facts
 from captum_video.cli._regression import Numbers
 from captum_video.cli._request import Explanation
 from captum_video.cli._target import Prediction, Target
+from captum_video.visualization import Report
 
 S = TypeVar("S")
 
@@ -30,6 +31,8 @@ class Result(Generic[S]):
         target: the output that was explained.
         method: the method's name.
         explanation: its answer.
+        others: the same for further outputs that the page is to show.
+        cmap: the colours of signed values, if not red and blue.
     """
 
     source: S
@@ -39,6 +42,8 @@ class Result(Generic[S]):
     target: Target
     method: str
     explanation: Explanation
+    others: tuple[Result[S], ...] = ()
+    cmap: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Kind(Generic[S]):
         summary: the explanation for programs, given the video's rate.
         rate: frames per second of the video, where none is asked for.
         draw: writes the pictures into a folder, given the video's rate.
+        page: the page that plays them, given its rate.
         arrays: the numbers.
         files: all names that the files of an explanation can have, in order, but for the summary.
     """
@@ -83,5 +89,6 @@ class Kind(Generic[S]):
     summary: Callable[[Result[S], float], dict[str, Any]]
     rate: Callable[[Result[S]], float]
     draw: Callable[[Path, Result[S], float], None]
+    page: Callable[[Result[S], float], Report]
     arrays: Callable[[Result[S]], Arrays]
     files: tuple[str, ...]

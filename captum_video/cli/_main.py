@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from captum_video.cli._errors import UsageError
-from captum_video.cli._explain import Task, explain_clip
+from captum_video.cli._explain import Task, check_targets, explain_clip
 from captum_video.cli._kinds import KINDS, check_model, check_options, kind_of
 from captum_video.cli._layers import show_layers
 from captum_video.cli._methods import METHODS, method_of
 from captum_video.cli._model import load_model
 from captum_video.cli._output import check_free, folder_names, write_explanation
+from captum_video.cli._page import check_page, page_paths
 from captum_video.cli._parser import build_parser
-from captum_video.cli._regression import check_output
-from captum_video.cli._target import check_target
 from captum_video.cli._terminal import assumptions, complain, reason, say
 
 _INTERRUPTED = 130
@@ -68,20 +67,18 @@ def _explain(options: argparse.Namespace) -> int:
     check_options(options, kind)
     model, facts, device = load_model(options, sequences=kind is KINDS["skeletons"])
     check_model(facts, kind, options.model, options.clips[0])
-    if method.regression:
-        check_output(options.target, facts)
-    else:
-        check_target(options.target or "predicted", facts)
+    names = folder_names(options.clips)
+    pages = page_paths(options, names)
+    check_targets(options, facts, regression=method.regression)
     explain = method.plan(options, model, facts)
     if facts.assumed:
         say(f"{facts.name}: assuming {assumptions(facts)}")
     task = Task(model, facts, device, options, explain, method.regression, kind)
     failed = 0
-    names = folder_names(options.clips)
-    for number, (path, name) in enumerate(zip(options.clips, names, strict=True)):
+    for number, (path, name, page) in enumerate(zip(options.clips, names, pages, strict=True)):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            done = _one(path, number, options.output / name, task)
+            done = _one(path, number, options.output / name, page, task)
         for text in dict.fromkeys(str(warning.message) for warning in caught):
             complain(f"warning: {path}: {text}")
         failed += not done
@@ -100,14 +97,15 @@ def _check_window(options: argparse.Namespace) -> None:
         raise UsageError(f"--end {options.end} must be later than --start {options.start or 0}")
 
 
-def _one(path: Path, number: int, folder: Path, task: Task) -> bool:
+def _one(path: Path, number: int, folder: Path, page: Path | None, task: Task) -> bool:
     """Explains one clip and says so; reports what goes wrong, unless it concerns all clips."""
     options = task.options
     try:
         check_free(folder, options.overwrite)
+        check_page(page, options.overwrite)
         result = explain_clip(path, number, task, progress=sys.stderr.isatty())
         files = write_explanation(
-            folder, task.kind, result, fps=options.fps, overwrite=options.overwrite
+            folder, task.kind, result, fps=options.fps, overwrite=options.overwrite, page=page
         )
     except UsageError:
         raise
@@ -117,6 +115,8 @@ def _one(path: Path, number: int, folder: Path, task: Task) -> bool:
         complain(f"error: {reason(path, error, options)}")
         return False
     told = [*task.kind.describe(result), f"wrote {folder}: {', '.join(f.name for f in files)}"]
+    if page is not None:
+        told.append(f"wrote {page}: open it in a browser")
     say("\n  ".join([str(path), *told]))
     return True
 

@@ -45,6 +45,7 @@ def method_of(options: argparse.Namespace) -> Method:
             raise UsageError(
                 f"--{option.replace('_', '-')} is for {' and '.join(those)}, not for {name}"
             )
-    if options.target is not None and not chosen.targeted:
-        raise UsageError(f"--target is not for {name}: what it shows depends on no class")
+    if (options.target is not None or options.also) and not chosen.targeted:
+        option = "--target" if options.target is not None else "--also"
+        raise UsageError(f"{option} is not for {name}: what it shows depends on no class")
     return chosen

@@ -9,9 +9,10 @@ from typing import Any
 
 from safetensors.torch import save
 
-from captum_video._core.files import folder_written_whole
+from captum_video._core.files import folder_written_whole, written_whole
 from captum_video.cli._kind import Kind, Result
 from captum_video.cli._kinds import KINDS
+from captum_video.cli._page import make_page
 
 _SUMMARY = "summary.json"
 
@@ -64,9 +65,15 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 
 def write_explanation(
-    folder: Path, kind: Kind[Any], result: Result[Any], *, fps: float | None, overwrite: bool
+    folder: Path,
+    kind: Kind[Any],
+    result: Result[Any],
+    *,
+    fps: float | None,
+    overwrite: bool,
+    page: Path | None = None,
 ) -> list[Path]:
-    """Writes the pictures, the arrays and the summary, all or none of them.
+    """Writes the pictures, the arrays and the summary, all or none of them, and the page.
 
     Args:
         folder: where to.
@@ -74,9 +81,10 @@ def write_explanation(
         result: what came of it.
         fps: rate of the video; ``None`` for the kind's own.
         overwrite: whether an older explanation may be replaced.
+        page: where the page goes, if anywhere.
 
     Returns:
-        The files.
+        The files in the folder.
 
     Raises:
         FileExistsError: if the folder holds something that may not be replaced.
@@ -84,6 +92,7 @@ def write_explanation(
     """
     check_free(folder, overwrite)
     rate = kind.rate(result) if fps is None else fps
+    played = None if page is None else make_page(kind, result, rate)  # before a file is written
     arrays = kind.arrays(result)
     told = {name: str(value) for name, value in arrays.metadata.items() if value is not None}
     with folder_written_whole(folder, overwrite=overwrite) as part:
@@ -92,4 +101,7 @@ def write_explanation(
         (part / arrays.name).write_bytes(save(arrays.tensors, metadata=told))
         text = json.dumps(kind.summary(result, rate), indent=2, ensure_ascii=False)
         (part / _SUMMARY).write_text(text + "\n", encoding="utf-8")
+    if page is not None and played is not None:
+        with written_whole(page) as file:
+            file.write_text(played, encoding="utf-8")
     return [folder / name for name in (*kind.files, _SUMMARY) if (folder / name).exists()]

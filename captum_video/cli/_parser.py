@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 from captum_video import __version__
-
-T = TypeVar("T")
+from captum_video.cli._values import numbers, size, whole_number
 
 _EXAMPLE = """\
 examples:
@@ -128,7 +126,7 @@ def _add_method(parser: argparse.ArgumentParser, methods: list[str]) -> None:
     )
     group.add_argument(
         "--internal-batch-size",
-        type=_whole_number,
+        type=whole_number,
         default=4,
         metavar="N",
         help="clips in memory at once while explaining (default: %(default)s)",
@@ -172,7 +170,7 @@ def _add_layer(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--frames-per-clip",
-        type=_whole_number,
+        type=whole_number,
         metavar="N",
         help="time slices at a layer that sees frames as a batch, where that is not evident",
     )
@@ -220,26 +218,26 @@ def _add_clip(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--end", type=float, metavar="S", help="up to this time, in seconds")
     group.add_argument(
         "--frames",
-        type=_whole_number,
+        type=whole_number,
         metavar="N",
         help="frames (default: 16; of skeletons, as many as there are)",
     )
     group.add_argument(
         "--stride",
-        type=_whole_number,
+        type=whole_number,
         metavar="K",
         help="take every K-th frame (default: spread evenly over the clip)",
     )
-    group.add_argument("--size", type=_size, metavar="H,W", help="pixels (default: 112,112)")
+    group.add_argument("--size", type=size, metavar="H,W", help="pixels (default: 112,112)")
     group.add_argument(
         "--fit",
         choices=("crop", "squeeze"),
         help="cut out the middle, or change proportions (default: crop)",
     )
     group.add_argument(
-        "--mean", type=_numbers, metavar="R,G,B", help="subtracted from values in 0..1 (default: 0)"
+        "--mean", type=numbers, metavar="R,G,B", help="subtracted from values in 0..1 (default: 0)"
     )
-    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="divided by (default: 1)")
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help="divided by (default: 1)")
     group.add_argument(
         "--grey", action="store_true", help="one channel of brightness instead of colour"
     )
@@ -258,7 +256,7 @@ def _add_skeletons(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--actors",
-        type=_whole_number,
+        type=whole_number,
         metavar="N",
         help="how many bodies the model takes, those that move most (default: 2)",
     )
@@ -275,6 +273,23 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--overwrite", action="store_true", help="replace explanations that are there already"
+    )
+    group.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="also write a page that plays the clip with its maps (of several clips: FILE-CLIP.html)",
+    )
+    group.add_argument(
+        "--also",
+        action="append",
+        metavar="CLASS",
+        help="explain this class too, for the page to switch between; may be given several times",
+    )
+    group.add_argument(
+        "--colour-blind",
+        action="store_true",
+        help="orange and purple in place of red and blue",
     )
     group.add_argument(
         "--fps",
@@ -301,34 +316,3 @@ def _add_traceback(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--traceback", action="store_true", help="show where in the code an error arose"
     )
-
-
-def _whole_number(text: str) -> int:
-    return _checked(text, int, lambda value: value >= 1, "a whole number of at least 1")
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    def parse(value: str) -> tuple[float, ...]:
-        return tuple(float(part) for part in value.split(","))
-
-    return _checked(text, parse, lambda value: len(value) in (1, 3), "one number, or three: R,G,B")
-
-
-def _size(text: str) -> tuple[int, int]:
-    def parse(value: str) -> tuple[int, int]:
-        parts = [int(part) for part in value.lower().replace("x", ",").split(",")]
-        height, width = parts * 2 if len(parts) == 1 else parts
-        return height, width
-
-    return _checked(text, parse, lambda value: min(value) >= 1, "H,W such as 112,112, or one side")
-
-
-def _checked(text: str, parse: Callable[[str], T], holds: Callable[[T], bool], wanted: str) -> T:
-    try:
-        value = parse(text)
-    except ValueError:
-        pass
-    else:
-        if holds(value):
-            return value
-    raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}")

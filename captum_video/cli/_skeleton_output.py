@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from captum_video.cli._kind import Arrays, Kind, Result
 from captum_video.cli._report import metadata
 from captum_video.cli._skeleton import Skeletons, joint_weights, read_skeletons
+from captum_video.cli._skeleton_page import page
 from captum_video.cli._skeleton_report import describe, headline, summary
 from captum_video.io import KINECT_JOINTS, write_video
 from captum_video.visualization import (
@@ -50,7 +51,7 @@ def _draw(folder: Path, result: Result[Skeletons], rate: float) -> None:
     figure, _ = skeleton_strip(sequences, labels=labels, title=title, weights=weights)
     figure.savefig(folder / "strip.png")
     if weights is not None:
-        figure, _ = joint_relevance(weights, title=title)
+        figure, _ = joint_relevance(weights, title=title, cmap=result.cmap)
         figure.savefig(folder / "joints.png")
     else:
         matplotlib.image.imsave(folder / "responses.png", _responses(result))
@@ -109,6 +110,7 @@ SKELETONS = Kind(
     summary=summary,
     rate=_rate,
     draw=_draw,
+    page=page,
     arrays=_arrays,
     files=_FILES,
 )

@@ -14,6 +14,7 @@ from captum_video.cli._coverage import as_json
 from captum_video.cli._kind import Arrays, Kind, Result
 from captum_video.cli._report import LABELS, metadata
 from captum_video.cli._video import Video, read_video
+from captum_video.cli._video_page import page
 from captum_video.cli._video_report import describe, headline, summary
 from captum_video.io import resize, write_video
 from captum_video.visualization import (
@@ -70,6 +71,7 @@ def _strip(result: Result[Video], maps: dict[str, np.ndarray]) -> Figure:
         maps,
         labels=[str(number) for number in result.source.numbers],
         title=title,
+        cmap=result.cmap,
         **options,
     )
     return figure
@@ -88,7 +90,7 @@ def _panels(result: Result[Video], maps: dict[str, np.ndarray]) -> np.ndarray:
     alpha = 0.85 if result.explanation.maps else 0.5  # a frame must be seen through its weight
     for name, values in maps.items():
         enlarged = resize(torch.from_numpy(values).unsqueeze(1), size, fit="squeeze")[:, 0]
-        panels[name] = overlay(frames, enlarged, scale=scale, alpha=alpha)
+        panels[name] = overlay(frames, enlarged, scale=scale, alpha=alpha, cmap=result.cmap)
     captions = [
         f"{headline(result)}  |  frame {number}, {time:.2f} s"
         for number, time in zip(result.source.numbers, result.source.clip.times, strict=True)
@@ -168,6 +170,7 @@ VIDEOS = Kind(
     summary=summary,
     rate=_rate,
     draw=_draw,
+    page=page,
     arrays=_arrays,
     files=_FILES,
 )

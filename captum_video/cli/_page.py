@@ -1,0 +1,193 @@
+"""The page that plays an explanation: where it goes, and what every page tells."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captum_video import __version__
+from captum_video.cli._errors import ModelError, UsageError
+from captum_video.cli._kind import Kind, Result
+from captum_video.cli._regression import Numbers
+from captum_video.cli._report import predictions_json
+from captum_video.visualization import Report
+
+_SUFFIXES = (".html", ".htm")
+
+
+def page_paths(options: argparse.Namespace, names: Sequence[str]) -> list[Path | None]:
+    """Where the page of each clip goes.
+
+    Args:
+        options: the parsed command line.
+        names: the folders of the clips' explanations.
+
+    Returns:
+        ``--report`` for a single clip; with the clip's name before the suffix for several; ``None``
+        where there is to be no page.
+
+    Raises:
+        UsageError: if the file is no page, cannot be written, or lies where an explanation goes.
+    """
+    given: Path | None = options.report
+    if given is None:
+        if options.also:
+            raise UsageError(f"--also {options.also[0]}: is for the page: give --report FILE.html")
+        return [None] * len(names)
+    if given.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"--report {given}: must end in .html")
+    home = given.resolve().parent
+    for name in names:
+        if home == (options.output / name).resolve():
+            raise UsageError(
+                f"--report {given}: {home.name} is the folder of an explanation, which is replaced "
+                "whole: put the page elsewhere"
+            )
+    above = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not above.is_dir():
+        raise UsageError(f"--report {given}: {above} is a file, not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"--report {given}: {above} is not writable")
+    if given.is_dir():
+        raise UsageError(f"--report {given}: is a folder")
+    if len(names) == 1:
+        return [given]
+    return [given.with_name(f"{given.stem}-{name}{given.suffix}") for name in names]
+
+
+def check_page(path: Path | None, overwrite: bool) -> None:
+    """Refuses a page that must not be replaced, before any work is done.
+
+    Args:
+        path: where it is to go, if anywhere.
+        overwrite: whether an older one may be replaced.
+
+    Raises:
+        FileExistsError: if there is one and it may not.
+    """
+    if path is not None and path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: give --overwrite, or another --report")
+
+
+def make_page(kind: Kind[Any], result: Result[Any], rate: float) -> str:
+    """The page of one clip.
+
+    Args:
+        kind: what kind of a clip it is.
+        result: what came of it.
+        rate: frames per second.
+
+    Returns:
+        An HTML document.
+
+    Raises:
+        ModelError: if the clip is too long for one page.
+    """
+    report = kind.page(result, rate)
+    for prediction in predictions_json(result):
+        group = prediction["group"]
+        rows = [
+            {"class": row["name"], "probability": row["probability"], "score": row["score"]}
+            for row in prediction["ranking"]
+        ]
+        if rows[0]["probability"] is None:
+            rows = [{"class": row["class"], "score": row["score"]} for row in rows]
+        report.table(f"Prediction: {group}" if group else "Prediction", rows)
+    if result.answer is not None:
+        report.table("Outputs", _numbers(result.answer))
+    try:
+        return report.html()
+    except ValueError as error:
+        raise ModelError(
+            f"--report: {error}".replace(
+                "or fewer targets, or raise max_bytes", "by --frames, or fewer --also"
+            )
+        ) from error
+
+
+def new_report(
+    result: Result[Any], frames: Any, rate: float, numbers: Sequence[int], clip: Path
+) -> Report:
+    """A page without maps, which names the clip, the model and the method.
+
+    Args:
+        result: what came of the clip.
+        frames: what it plays.
+        rate: frames per second.
+        numbers: the frames' numbers in the file.
+        clip: the file.
+
+    Returns:
+        The page.
+    """
+    explanation, layer = result.explanation, result.explanation.layer
+    told: dict[str, object] = {"model": result.facts.name, "clip": clip.name}
+    told["frames"] = f"{len(numbers)}, from {numbers[0]} to {numbers[-1]} of the file"
+    if explanation.seed is not None:
+        told["relevance starts with"] = explanation.seed
+    if layer is not None:
+        told["layer"] = layer.name
+        told["gradients averaged over"] = (
+            "the clip" if layer.temporal_pooling == "clip" else "slices"
+        )
+        told["time slices placed by"] = layer.temporal_alignment.replace("-", " ")
+    if explanation.attention is not None:
+        told["attention layer"] = explanation.attention.module
+    if explanation.objective is not None:
+        told["objective"] = explanation.objective.name
+        if explanation.objective.loss is not None:
+            told["loss"] = f"{explanation.objective.loss_name} = {explanation.objective.loss:.4g}"
+    told["made by"] = f"captum-video {__version__}"
+    return Report(
+        frames,
+        fps=rate,
+        title=f"What {result.facts.name} saw in {clip.name}",
+        labels=[str(number) for number in numbers],
+        method=result.method,
+        parameters=told,
+        cmap=result.cmap,
+    )
+
+
+def target_name(result: Result[Any]) -> str:
+    """What the page calls an explained output: its name, with its question where that is needed.
+
+    Args:
+        result: what came of a clip.
+
+    Returns:
+        A name that no other output has.
+    """
+    target = result.target
+    if result.facts.classes.count(target.name) > 1 and target.group:
+        return f"{target.name} ({target.group})"
+    return target.name
+
+
+def note_of(result: Result[Any]) -> str:
+    """A sentence about an explained output.
+
+    Args:
+        result: what came of a clip.
+
+    Returns:
+        Its score and temporal share, as far as there are such.
+    """
+    parts = []
+    if result.explanation.maps and not math.isnan(result.target.score):
+        parts.append(f"score {result.target.score:.4g}")
+    if result.explanation.temporal_share is not None:
+        parts.append(
+            f"temporal share {result.explanation.temporal_share:.2f} (0: all owed to appearance, 1: "
+            "all to motion)"
+        )
+    return f"{', '.join(parts).capitalize()}." if parts else ""
+
+
+def _numbers(answer: Numbers) -> list[dict[str, object]]:
+    shown = answer.largest(20)
+    return [{"output": answer.names[place], "value": answer.value(place)} for place in shown]

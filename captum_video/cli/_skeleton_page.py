@@ -1,0 +1,49 @@
+"""The page that plays an explanation of skeletons."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_video.cli._kind import Result
+from captum_video.cli._page import new_report, note_of, target_name
+from captum_video.cli._skeleton import Skeletons, joint_weights
+from captum_video.io import split_joints
+from captum_video.visualization import Report, skeleton_frames
+
+
+def page(result: Result[Skeletons], rate: float) -> Report:
+    """A page with the drawn skeletons, and how much each layer or class makes of every frame.
+
+    Args:
+        result: what came of a clip.
+        rate: frames per second.
+
+    Returns:
+        The page.
+    """
+    source, explanation = result.source, result.explanation
+    sequences = {"input": source.sequence}
+    sequences |= {layer.layer: layer.picture for layer in explanation.decoded}
+    drawn = {name: skeleton_frames({name: values}) for name, values in sequences.items()}
+    report = new_report(result, drawn.pop("input"), rate, source.numbers, source.clip.path)
+    for name, frames in drawn.items():
+        report.panel(name, frames)
+    if explanation.decoded:
+        curves = {f"movement, {name}": _movement(values) for name, values in sequences.items()}
+        return report.add({}, curves=curves)
+    for told in (result, *result.others):
+        weights = joint_weights(told.explanation.maps[told.explanation.ranked])
+        name = target_name(told)
+        report.panel(
+            f"relevance for {name}", skeleton_frames({"input": source.sequence}, weights=weights)
+        )
+        report.add({}, name, curves={"relevance": weights.sum(0)}, note=note_of(told))
+    return report
+
+
+def _movement(sequence: Tensor) -> Tensor:
+    """How far all joints move from the frame before, together; 0 in the first frame."""
+    places = split_joints(sequence.double())  # (actors, joints, 3, T)
+    steps = (places[..., 1:] - places[..., :-1]).norm(dim=2).sum((0, 1))
+    return torch.cat([steps.new_zeros(1), steps])
