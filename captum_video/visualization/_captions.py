@@ -30,13 +30,13 @@ _CAPTIONS = {
         "pattern changes too.",
     ),
     "video-grad-cam": (
-        "Grad-CAM weighs the channels of one layer by how the explained score changes with them, and "
-        "keeps what raises it. Strong colour marks where, and when, that layer held evidence.",
-        f"{_LAYER} It shows no evidence against the class, and does not tell appearance from motion.",
+        "Grad-CAM adds up the channels of one layer, each weighed by how the explained score changes "
+        f"with it: where, and when, that layer held evidence. {_COLOURS}",
+        f"{_LAYER} It does not tell appearance from motion.",
     ),
     "regression-grad-cam": (
-        "Grad-CAM of a number: strong colour marks where a layer held what raises the objective (the "
-        "output, or a smaller error, as listed below).",
+        "Grad-CAM of a number: where, and when, one layer held what raises the objective named below "
+        f"(an output, or a smaller error). {_COLOURS}",
         f"{_LAYER} It follows a gradient, so it is about small changes of the layer, not about "
         "removing what it marks.",
     ),

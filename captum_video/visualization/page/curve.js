@@ -6,6 +6,7 @@ const LEFT = 52;
 const RIGHT = 10;
 const TOP = 10;
 const BOTTOM = 24;
+const HEIGHT = 170;
 
 function svg(name, attributes, text) {
   const element = document.createElementNS(SVG, name);
@@ -34,8 +35,9 @@ function axesOf(box, lines) {
   };
 }
 
-function drawCurve(host, lines) {
-  const box = { width: Math.max(host.clientWidth, 200), height: 170 };
+/** One picture of lines in one unit; `first` is the number of its first line among all. */
+function drawLines(width, lines, first) {
+  const box = { width, height: HEIGHT };
   const axes = axesOf(box, lines);
   const root = svg("svg", { viewBox: `0 0 ${box.width} ${box.height}`, "aria-hidden": "true" });
   root.append(svg("line", { class: "axis", x1: LEFT, x2: box.width - RIGHT, y1: axes.y(0), y2: axes.y(0) }));
@@ -50,17 +52,28 @@ function drawCurve(host, lines) {
   }
   lines.forEach((line, index) => {
     const points = line.values.map((value, frame) => `${axes.x(frame)},${axes.y(value)}`).join(" ");
-    root.append(svg("polyline", { points, "data-line": line.name, ...strokeOf(index) }));
+    root.append(svg("polyline", { points, "data-line": line.name, ...strokeOf(first + index) }));
   });
   root.append(svg("line", { class: "now", y1: TOP - 6, y2: box.height - BOTTOM + 4 }));
-  host.replaceChildren(root);
-  return axes;
+  return { root, axes };
+}
+
+/** Sums of maps in one picture; other numbers, which have other units, in a second below it. */
+function drawCurve(host, lines) {
+  const width = Math.max(host.clientWidth, 200);
+  const sums = lines.filter((line) => line.summed);
+  const others = lines.filter((line) => !line.summed);
+  const drawn = [sums, others].filter((some) => some.length)
+    .map((some) => drawLines(width, some, some === others ? sums.length : 0));
+  host.replaceChildren(...drawn.map((picture) => picture.root));
+  return drawn[0].axes;
 }
 
 function markFrame(host, axes, frame) {
-  const now = host.querySelector(".now");
-  now.setAttribute("x1", axes.x(frame));
-  now.setAttribute("x2", axes.x(frame));
+  for (const now of host.querySelectorAll(".now")) {
+    now.setAttribute("x1", axes.x(frame));
+    now.setAttribute("x2", axes.x(frame));
+  }
 }
 
 function drawLegend(host, lines, jump) {

@@ -57,11 +57,11 @@ function look() {
   const { maps, scale } = target();
   for (const map of maps) tables.set(map, shades(map, scale, view, colours[view.palette]));
   drawScale(colours[view.palette], scale);
-  drawLines();
+  showLines();
   drawFrame();
 }
 
-function drawLines() {
+function showLines() {
   const lines = linesOf(target(), view.sign);
   byId("curve").hidden = byId("legend").hidden = !lines.length;
   if (!lines.length) return;
@@ -223,7 +223,7 @@ function listen() {
     goTo(axes.frame(event.clientX - byId("curve").getBoundingClientRect().left));
   });
   document.addEventListener("keydown", onKey);
-  addEventListener("resize", drawLines);
+  addEventListener("resize", showLines);
 }
 
 async function start() {
