@@ -96,7 +96,7 @@ def check_options(
     if not 0 <= outlier_perc < 100:
         raise ValueError(f"outlier_perc must lie in [0, 100), got {outlier_perc}")
     if scale is not None and not (scale >= 0 and math.isfinite(scale)):
-        raise ValueError(f"scale must not be negative, got {scale}")
+        raise ValueError(f"scale must be a number >= 0, got {scale}")
     colour_map(cmap)
 
 

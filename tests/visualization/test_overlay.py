@@ -77,7 +77,7 @@ def test_refuses() -> None:
         overlay(frames(), torch.ones(2, 3, 5))
     with pytest.raises(ValueError, match=r"alpha must lie in 0\.\.1, got 2"):
         overlay(frames(), relevance, alpha=2)
-    with pytest.raises(ValueError, match="scale must not be negative, got -1"):
+    with pytest.raises(ValueError, match="scale must be a number >= 0, got -1"):
         overlay(frames(), relevance, scale=-1)
     with pytest.raises(ValueError, match="scale is 0 but the relevance is not"):
         overlay(frames(), relevance, scale=0)
