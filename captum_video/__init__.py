@@ -14,6 +14,7 @@ from captum_video.attr import (
     TemporalParameters,
     VideoGradCam,
 )
+from captum_video.nn.wrapping import wrap_model
 from captum_video.relevance import UnsupportedOperationError, normalized_range
 
 __version__ = "0.1.0"
@@ -33,4 +34,5 @@ __all__ = [
     "UnsupportedOperationError",
     "VideoGradCam",
     "normalized_range",
+    "wrap_model",
 ]

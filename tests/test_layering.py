@@ -23,7 +23,7 @@ ALLOWED = {
     "attr": {"_core", "nn", "relevance", "layers"},
     "visualization": {"_core", "io"},
     "cli": {"_core", "nn", "relevance", "layers", "metrics", "io", "attr", "visualization", ""},
-    "": {"attr", "relevance"},
+    "": {"attr", "nn", "relevance"},
 }
 EXTRAS = {"torchvision", "skvideo", "sklearn", "seglearn", "pandas", "zennit", "transformers"}
 

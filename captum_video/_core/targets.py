@@ -78,8 +78,8 @@ def one_tensor(output: Any) -> Tensor:
     """
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"the model must return one tensor, got {type(output).__name__}: wrap it in a function "
-            "that returns the scores"
+            f"the model must return one tensor, got {type(output).__name__}: "
+            "captum_video.wrap_model(model, output=...) makes it one that does"
         )
     return output
 

@@ -108,8 +108,8 @@ def record(
         output = forward(*entries, *additional_forward_args)
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"the model must return one tensor, got {type(output).__name__}: wrap it in a function "
-            "that returns the tensor to explain"
+            f"the model must return one tensor, got {type(output).__name__}: "
+            "captum_video.wrap_model(model, output=...) makes it one that does"
         )
     if output not in flow:
         raise UnsupportedOperationError(
