@@ -154,7 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"Explaining {SHOT[0]} s to {SHOT[1]} s of {clip.name}: a walker, parked bicycles.\n")
     options = ["--model", "models.demo:c3d_small", "--output", str(output), "--overwrite"]
     window = ["--start", str(SHOT[0]), "--end", str(SHOT[1])]
-    status = captum_video(["explain", str(clip), *options, *window])
+    page = output / "report.html"
+    shown = ["--report", str(page), "--also", "look"]  # the digit that it reminds the net of
+    status = captum_video(["explain", str(clip), *options, *window, *shown])
     if status:
         return status
     folder = output / clip.stem
@@ -168,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\nFiles:")
     for file in sorted(folder.iterdir()):
         print(f"  {file}")
+    print(f"\nOpen this page in a browser; it plays the clip with its maps:\n  {page.resolve()}")
     return 0
 
 

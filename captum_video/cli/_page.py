@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +90,7 @@ def make_page(kind: Kind[Any], result: Result[Any], rate: float) -> str:
     report = kind.page(result, rate)
     for prediction in predictions_json(result):
         group = prediction["group"]
-        rows = [
-            {"class": row["name"], "probability": row["probability"], "score": row["score"]}
-            for row in prediction["ranking"]
-        ]
-        if rows[0]["probability"] is None:
-            rows = [{"class": row["class"], "score": row["score"]} for row in rows]
+        rows = [_answer(row) for row in prediction["ranking"]]
         report.table(f"Prediction: {group}" if group else "Prediction", rows)
     if result.answer is not None:
         report.table("Outputs", _numbers(result.answer))
@@ -186,6 +181,12 @@ def note_of(result: Result[Any]) -> str:
             "all to motion)"
         )
     return f"{', '.join(parts).capitalize()}." if parts else ""
+
+
+def _answer(row: Mapping[str, Any]) -> dict[str, object]:
+    chance = row["probability"]
+    told = {} if chance is None else {"probability, %": round(100 * chance, 2)}
+    return {"class": row["name"], **told, "score": row["score"]}
 
 
 def _numbers(answer: Numbers) -> list[dict[str, object]]:

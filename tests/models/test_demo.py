@@ -75,6 +75,11 @@ def test_the_demo_explains_reports_and_names_its_files(
     for file in ("overlay.mp4", "strip.png", "relevance.safetensors", "summary.json"):
         assert str(tmp_path / "out" / "bikes" / file) in out
         assert (tmp_path / "out" / "bikes" / file).stat().st_size > 500
+    page = tmp_path / "out" / "report.html"
+    assert out.endswith(f"Open this page in a browser; it plays the clip with its maps:\n  {page}\n")
+    text = page.read_text(encoding="utf-8")
+    assert '"name": "temporal"' in text
+    assert '"title": "Prediction: look"' in text
 
 
 def test_without_scikit_video(
