@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,11 +98,15 @@ def make_page(kind: Kind[Any], result: Result[Any], rate: float) -> str:
     try:
         return report.html()
     except ValueError as error:
-        raise ModelError(
-            f"--report: {error}".replace(
-                "or fewer targets, or raise max_bytes", "by --frames, or fewer --also"
-            )
-        ) from error
+        raise ModelError(f"--report: {_in_the_command_s_words(str(error))}") from error
+
+
+def _in_the_command_s_words(text: str) -> str:
+    size, _, _ = text.partition(" MB. ")
+    fitting = re.search(r"count=(\d+)", text)
+    frames = f"--frames {fitting[1]}" if fitting else "a smaller --size"
+    limit = size.replace("max_bytes = ", "the ")
+    return f"{limit} MB that a page may take: give {frames}, or fewer --also"
 
 
 def new_report(

@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 
 from captum_video import DiscriminativeRelevance, VideoGradCam, normalized_range
 from captum_video.cli import _output, _page
-from captum_video.io import split_joints
+from captum_video.io import prepare, read_clip, split_joints
 from captum_video.visualization import Report
 from tests.cli.workplace import SMALL, explain, model_of, summary
 from tests.io.skeletons import IDS, walk, write_skeleton
@@ -34,6 +35,12 @@ def content(path: str = "page.html") -> dict[str, Any]:
     return found
 
 
+def seen(mean: float = 0.0, std: float = 1.0) -> torch.Tensor:
+    """What the model is fed of the clip."""
+    clip = read_clip("walk.mp4")
+    return prepare(clip, frames=4, size=(16, 16), mean=(mean,) * 3, std=(std,) * 3)
+
+
 def test_every_class_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     also = ("--also", "right", "--also", "look:left", "--also", "right", "--also", "motion")
     assert explain("walk.mp4", *INFORMED, "--target", "still", "--report", "page.html", *also) == 0
@@ -46,17 +53,16 @@ def test_every_class_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> N
         wanted.append("left (motion)")
     assert names == wanted  # each once
 
-    model, frames = model_of("informed"), load_file("explanations/walk/relevance.safetensors")
-    clip = frames["frames"].permute(3, 0, 1, 2).float()[None] / 255
+    model, clip = model_of("informed"), seen(mean=0.4, std=0.2)
     method = DiscriminativeRelevance(model, input_range=normalized_range(0.4, 0.2))
     for target, index in zip(page["targets"], (2, 1, 4), strict=False):
-        parts = method.decompose((clip - 0.4) / 0.2, target=index)
+        parts = method.decompose(clip, target=index)
         assert [told["name"] for told in target["maps"]] == ["total", "spatial", "temporal"]
         for told in target["maps"]:
             relevance = getattr(parts, told["name"])[0].sum(0).double()
             sums = relevance.clamp(min=0).sum((1, 2)), relevance.clamp(max=0).sum((1, 2))
-            assert np.allclose(told["positive"], sums[0], rtol=2e-3, atol=1e-5)
-            assert np.allclose(told["negative"], sums[1], rtol=2e-3, atol=1e-5)
+            assert np.allclose(told["positive"], sums[0], rtol=1e-4, atol=1e-7)
+            assert np.allclose(told["negative"], sums[1], rtol=1e-4, atol=1e-7)
     share = summary()["temporal_share"]
     assert f"emporal share {share:.2f}" in page["targets"][0]["note"]
     tables = {table["title"]: table for table in page["tables"]}
@@ -80,13 +86,11 @@ def test_a_layer_and_its_options_are_named() -> None:
     assert (facts["layer"], facts["gradients averaged over"]) == ("body.0", "slices")
     assert facts["time slices placed by"] == "receptive field"
     (target,) = page["targets"]
-    frames = load_file("explanations/walk/relevance.safetensors")["frames"]
-    clip = frames.permute(3, 0, 1, 2).float()[None] / 255
     cam = VideoGradCam(model_of("net"), "body.0", temporal_pooling="frame")
-    found = cam.attribute(clip, target=1)[0, 0].double()
+    found = cam.attribute(seen(), target=1)[0, 0].double()
     assert target["maps"][0]["name"] == "Grad-CAM"
     total = np.add(target["maps"][0]["positive"], target["maps"][0]["negative"])
-    assert np.allclose(total, found.sum((1, 2)), rtol=1e-3, atol=1e-5)
+    assert np.allclose(total, found.sum((1, 2)), rtol=1e-4, atol=1e-7)
 
 
 def test_attention_is_a_curve() -> None:
@@ -110,7 +114,7 @@ def test_a_regression_s_outputs(capsys: pytest.CaptureFixture[str]) -> None:
     assert table["title"] == "Outputs"
     values = dict(table["rows"])
     assert values["output 2"] == pytest.approx(summary()["outputs"]["values"][2])
-    assert explain("walk.mp4", *NET, *options, *also, "--also", "7", "--overwrite") == 1
+    assert explain("walk.mp4", *NET, *options, *also, "--also", "7", "--overwrite") == 2
     assert "--also 7" in capsys.readouterr().err
 
 
@@ -215,13 +219,16 @@ def test_an_older_page_is_kept_unless_asked(capsys: pytest.CaptureFixture[str]) 
 def test_a_clip_too_long_for_one_page_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_page, "Report", functools.partial(Report, max_bytes=20_000))
-    assert explain("walk.mp4", *NET, *CAM, "--report", "page.html") == 1
+    assert explain("walk.mp4", *NET, *CAM, "--report", "page.html", "--output", "first") == 0
+    size = Path("page.html").stat().st_size
+    monkeypatch.setattr(_page, "Report", functools.partial(Report, max_bytes=size - 3000))
+    assert explain("walk.mp4", *NET, *CAM, "--report", "other.html") == 1
     error = capsys.readouterr().err
-    assert "the page would take 0.0 MB for 4 frames, more than max_bytes" in error
-    assert "by --frames, or fewer --also" in error
+    assert "walk.mp4: --report: the page would take" in error
+    assert "MB for 4 frames" in error
+    assert re.search(r"more than the 0.\d MB that a page may take: give --frames [123], or", error)
     assert not list(Path("explanations").rglob("*"))
-    assert not Path("page.html").exists()
+    assert not Path("other.html").exists()
 
 
 def test_a_page_appears_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
