@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.nn import Module
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from captum_video.attr._fit_batches import Loss, cross_entropy, mean_loss, unpacked
 from captum_video.attr._gate_search import GateSearch, Unit

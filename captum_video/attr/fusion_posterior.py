@@ -13,7 +13,7 @@ from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor
 from torch.nn import Module
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from captum_video._core.checks import (
     check_inputs,
