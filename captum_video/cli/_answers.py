@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_video.cli._errors import ModelError
+from captum_video.cli._errors import ModelError, UsageError
+from captum_video.cli._wrapped import in_options
+from captum_video.nn.wrapping import WrappingError, answering_one_tensor, picked
 
 
 def scores(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -23,7 +25,34 @@ def scores(model: nn.Module, inputs: Tensor) -> Tensor:
     Raises:
         ModelError: if it fails on such an input or answers in another form.
     """
+    return _scores(_asked(model, inputs), inputs)
+
+
+def first_scores(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    """What a classifier answers, which may be more than its scores.
+
+    Args:
+        model: the model, in evaluation mode.
+        inputs: (N, C, T, H, W), or (N, D, T).
+
+    Returns:
+        The model, wrapped if its answer is not a tensor, and its scores (N, classes), on the CPU.
+
+    Raises:
+        ModelError: if it fails on such an input or answers in another form.
+        UsageError: if it cannot be told which part of the answer holds the scores.
+    """
     outputs = _asked(model, inputs)
+    if not isinstance(outputs, Tensor):
+        model = answering_one_tensor(model)
+        try:
+            outputs = picked(outputs, None)
+        except WrappingError as error:
+            raise failure(error, inputs) from error
+    return model, _scores(outputs, inputs)
+
+
+def _scores(outputs: Any, inputs: Tensor) -> Tensor:
     if isinstance(outputs, Tensor) and outputs.dim() == 1 and len(outputs) == len(inputs):
         outputs = outputs.unsqueeze(1)
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs):
@@ -49,6 +78,7 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
 
     Raises:
         ModelError: if it fails on such an input, or answers something that is not finite.
+        UsageError: if it has no such part as ``--answer`` wants.
     """
     outputs = _asked(model, inputs)
     if isinstance(outputs, Tensor):
@@ -61,7 +91,7 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
     return outputs
 
 
-def failure(error: Exception, inputs: Tensor) -> ModelError:
+def failure(error: Exception, inputs: Tensor) -> ModelError | UsageError:
     """What to say of a model that raises.
 
     Args:
@@ -71,6 +101,8 @@ def failure(error: Exception, inputs: Tensor) -> ModelError:
     Returns:
         The error to raise.
     """
+    if isinstance(error, WrappingError):
+        return UsageError(in_options(error))
     reason = (str(error).strip() or "no reason given").rstrip(".")
     options = "--frames and --actors" if inputs.dim() == 3 else "--frames, --size and --grey"
     return ModelError(

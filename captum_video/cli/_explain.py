@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from captum_video.cli._answers import outputs_of, scores
+from captum_video.cli._answers import first_scores, outputs_of
 from captum_video.cli._errors import UsageError
 from captum_video.cli._kind import Kind, Result
 from captum_video.cli._model import Facts
@@ -65,18 +65,19 @@ def explain_clip(path: Path, number: int, task: Task, *, progress: bool) -> Resu
     options, facts = task.options, task.facts
     source, inputs = task.kind.read(path, facts, options)
     inputs = inputs.to(task.device)
+    model: nn.Module = task.model
     outputs: Any
     answer, found = None, []
     if task.regression:
-        outputs = outputs_of(task.model, inputs)
+        outputs = outputs_of(model, inputs)
         answer = numbers_of(facts, outputs)
         target = output_target(options.target, facts, answer)
     else:
-        outputs = scores(task.model, inputs)
+        model, outputs = first_scores(model, inputs)
         found = predictions(facts, outputs[0])
         target = resolve_target(options.target or "predicted", facts, outputs[0])
     request = Request(
-        model=task.model,
+        model=model,
         facts=facts,
         inputs=inputs,
         number=number,

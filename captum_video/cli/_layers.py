@@ -17,6 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from captum_video import FeatureMapDecoder
 from captum_video.cli._answers import axes, failure
 from captum_video.cli._coverage import BEYOND, as_json, phrase
+from captum_video.cli._errors import UsageError
 from captum_video.cli._kind import Kind
 from captum_video.cli._kinds import SKELETONS, VIDEOS, check_model, check_options
 from captum_video.cli._model import Facts, load_model
@@ -112,7 +113,7 @@ def show_layers(options: argparse.Namespace) -> int:
         The exit status: 0, or 1 if the clip cannot be read or the model cannot take it.
 
     Raises:
-        UsageError: if the model cannot be had.
+        UsageError: if the model cannot be had, or takes or answers something else.
     """
     skeletons = options.clip is not None and SKELETONS.holds(options.clip)
     model, facts, device = load_model(options, sequences=skeletons)
@@ -126,6 +127,8 @@ def show_layers(options: argparse.Namespace) -> int:
             inputs = _inputs(facts, options, kind).to(device)
             found = _found(model, inputs)
             rows = _rows(model, facts, found, _decodable(model, inputs))
+    except UsageError:
+        raise
     except Exception as error:
         if options.traceback:
             traceback.print_exc()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from captum_video._core.devices import find_device
 from captum_video.cli._errors import UsageError
 from captum_video.cli._find import find
+from captum_video.cli._wrapped import wrapped
 
 _NESTS = ("state_dict", "model_state_dict", "model")
 
@@ -67,7 +68,7 @@ class Facts:
 def load_model(
     options: argparse.Namespace, *, sequences: bool = False
 ) -> tuple[nn.Module, Facts, torch.device]:
-    """Builds the model, loads its weights and puts it on its device, in evaluation mode.
+    """Builds the model, loads its weights, puts it on its device in evaluation mode, and wraps it.
 
     Args:
         options: the parsed command line.
@@ -87,7 +88,7 @@ def load_model(
     if options.checkpoint is not None:
         load_weights(model, options.checkpoint)
     facts = _facts(model, options, sequences)
-    return model.eval().to(device), facts, device
+    return wrapped(model.eval().to(device), options), facts, device
 
 
 def _build(spec: str) -> nn.Module:

@@ -97,6 +97,20 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--classes", type=Path, metavar="FILE", help="class names, one per line, in output order"
     )
     group.add_argument(
+        "--answer",
+        metavar="KEY",
+        help="which part of the model's answer holds the scores, if it is a list, tuple, dict or "
+        "ModelOutput: a key, an index, or MODULE:FUNCTION of the answer (default: the part called "
+        "logits, or the only tensor)",
+    )
+    group.add_argument(
+        "--feed",
+        metavar="FORM",
+        help="how the model is called with the clip: tensor (the default), list, tuple, the name of "
+        "an argument, or MODULE:FUNCTION of the clip; with :AXES, such as pixel_values:NTCHW, if it "
+        "wants others than NCTHW",
+    )
+    group.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)"
     )
 

@@ -74,7 +74,7 @@ def _regression(request: Request, cam: Cam, objective: str, loss: _Loss | None) 
     if loss is None and not isinstance(request.outputs, Tensor):
         raise ModelError(
             f"the model answers a {type(request.outputs).__name__}; --objective {objective} needs "
-            "one tensor: give a factory that wraps it, or a --loss"
+            "one tensor: say which part of it by --answer, or give a --loss"
         )
     given = None if loss is None else loss.given(request)
     name: Any = objective.replace("-", "_")

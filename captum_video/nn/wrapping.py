@@ -9,8 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from captum_video.nn._answer import Output, called, check_output, picked
+from captum_video.nn._answer import Output, WrappingError, called, check_output, picked
 from captum_video.nn._feed import Feed, Inputs
+
+__all__ = [
+    "WHOLE",
+    "WrappedModel",
+    "WrappingError",
+    "answering_one_tensor",
+    "fed_model",
+    "picked",
+    "wrap_model",
+]
 
 _SHARED = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
 

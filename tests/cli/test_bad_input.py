@@ -56,7 +56,7 @@ def test_warnings_are_reported_once_per_clip(
     [
         ("net", "the model failed on an input of shape (1, 1, 4, 16, 16)"),
         ("nan", "answers NaN or infinity"),
-        ("listing", "must answer a tensor (N, classes), got list"),
+        ("listing", "must answer a tensor (N, classes), got (1, 3, 4, 16, 16)"),
     ],
 )
 def test_models_that_cannot_take_the_clip(
