@@ -35,4 +35,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv docs/_build build dist
+	rm -rf .venv docs/_build docs/_generated docs/tutorials build dist

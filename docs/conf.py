@@ -1,4 +1,9 @@
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "_extensions")]
 
 project = "captum-video"
 copyright = "2026, the captum-video developers"
@@ -7,14 +12,17 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinxcontrib.bibtex",
+    "drawn",
+    "mathml",
+    "notebooks",
 ]
+exclude_patterns = ["_build", "_generated"]
+
 html_theme = "furo"
 html_title = "captum-video"
-exclude_patterns = ["_build"]
-suppress_warnings = ["toc.glob"]
+html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
@@ -23,6 +31,11 @@ napoleon_use_ivar = True
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 4
+
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_ipywidgets_js = {}  # nothing is fetched from elsewhere
 
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
