@@ -14,10 +14,17 @@ from matplotlib.colors import Colormap
 from torch import Tensor
 
 from captum_video._core.files import written_whole
-from captum_video.io import frames_last
+from captum_video.io import frame_indices, frames_last
 from captum_video.visualization._captions import caption_of
-from captum_video.visualization._colour import clip_map, robust_maximum
-from captum_video.visualization._report_data import LEVELS, Target, TooLarge, page
+from captum_video.visualization._colour import clip_map, colour_map, robust_maximum
+from captum_video.visualization._report_data import (
+    LEVELS,
+    Target,
+    TooLarge,
+    Video,
+    page,
+    video,
+)
 
 _SUFFIXES = (".html", ".htm")
 _HEIGHT = 760  # pixels of the page inside a notebook
@@ -32,7 +39,7 @@ class Report:
     :func:`overlay` draws them, all maps of a class on one scale.
 
     A map is stored as ``round(levels * sqrt(|v| / max|v|))`` with its sign, 127 levels if the page
-    stays below ``max_bytes``, else 63 or 31; the page says which. Sums per frame are exact.
+    stays below ``max_bytes``, else 63, 31 or 15; the page says which. Sums per frame are exact.
 
     Args:
         frames: uint8, (T, C, H, W) or (T, H, W, C): what the model saw.
@@ -50,8 +57,8 @@ class Report:
         max_bytes: how large the page may get.
 
     Raises:
-        ValueError: for frames that are none, labels that are not one per frame, or numbers out of
-            range.
+        ValueError: for frames that are none, labels that are not one per frame, numbers out of
+            range, or a colour map that is not known.
 
     Example:
         >>> import torch
@@ -82,10 +89,11 @@ class Report:
         if max_bytes < 1:
             raise ValueError(f"max_bytes must be positive, got {max_bytes}")
         robust_maximum(np.zeros(1), outlier_perc=outlier_perc)  # refuses a wrong percentage now
-        self.frames = frames_last(frames)
+        colour_map(cmap)  # as a wrong name
+        self.frames = frames_last(frames).copy()
         self.labels = _one_per_frame("labels", labels, len(self.frames))
-        self.title, self.method, self.fps = title, method, float(fps)
-        self.parameters = {name: str(value) for name, value in (parameters or {}).items()}
+        self.title, self.method, self.fps = str(title), method, float(fps)
+        self.parameters = {str(name): str(value) for name, value in (parameters or {}).items()}
         self.caption = caption_of(method) if caption is None else caption
         self.cmap, self.outlier_perc, self.max_bytes = cmap, outlier_perc, max_bytes
         self._targets: list[Target] = []
@@ -95,7 +103,7 @@ class Report:
     def add(
         self,
         maps: Mapping[str, Tensor | np.ndarray] | Tensor | np.ndarray,
-        target: str = "",
+        target: str | int = "",
         *,
         curves: Mapping[str, Tensor | np.ndarray | Sequence[float]] | None = None,
         note: str = "",
@@ -113,11 +121,18 @@ class Report:
             The report itself.
 
         Raises:
+            TypeError: if ``maps`` is neither a map nor maps by name.
             ValueError: if there is nothing to show, a shape does not fit the frames, a value is not
-                finite, or the target is there already.
+                finite, or a name or the target is there already.
         """
+        if not isinstance(maps, Mapping | Tensor | np.ndarray):
+            raise TypeError(
+                f"maps must be one map or a dict of maps by name, got {type(maps).__name__}: what "
+                "decompose returns has _asdict()"
+            )
+        target = str(target)
         given = dict(maps) if isinstance(maps, Mapping) else {"relevance": maps}
-        found = {name: clip_map(values, name) for name, values in given.items()}
+        found = {str(name): clip_map(values, str(name)).copy() for name, values in given.items()}
         expected = self.frames.shape[:3]
         for name, values in found.items():
             if values.shape != expected:
@@ -126,7 +141,7 @@ class Report:
                     "resize one of them (captum_video.io.resize)"
                 )
         lines = {
-            name: _numbers(name, values, len(self.frames))
+            str(name): _numbers(name, values, len(self.frames))
             for name, values in (curves or {}).items()
         }
         if not found and not lines:
@@ -134,6 +149,9 @@ class Report:
         twice = sorted(set(found) & set(lines))
         if twice:
             raise ValueError(f"{twice[0]!r} names a map and a curve: call one of them otherwise")
+        taken = sorted(set(found) & {"frames", *self._panels})
+        if taken:
+            raise ValueError(f"map {taken[0]!r} has the name of a panel: call it otherwise")
         if any(known.name == target for known in self._targets):
             raise ValueError(f"target {target!r} was added already")
         scale = robust_maximum(*found.values(), outlier_perc=self.outlier_perc) if found else 0.0
@@ -183,12 +201,13 @@ class Report:
         Raises:
             ValueError: for another number of frames, or a name that is there already.
         """
-        pictures = frames_last(frames)
+        pictures = frames_last(frames).copy()
         if len(pictures) != len(self.frames):
             raise ValueError(
                 f"panel {name!r} has {len(pictures)} frames but the clip has {len(self.frames)}"
             )
-        if name in self._panels or name == "frames":
+        shown = {"frames", *self._panels}.union(*(target.maps for target in self._targets))
+        if name in shown:
             raise ValueError(f"panel {name!r} is there already")
         self._panels[name] = pictures
         return self
@@ -205,34 +224,14 @@ class Report:
         """
         if not self._targets and not self._panels:
             raise ValueError("nothing was added to the report: call add(maps, target=...) first")
-        smallest = 0
+        everything = range(len(self.frames))
+        videos = self._videos(everything)
         for levels in LEVELS:
             try:
-                return page(
-                    self.frames,
-                    self._targets,
-                    title=self.title,
-                    labels=self.labels,
-                    fps=self.fps,
-                    method=self.method,
-                    parameters=self.parameters,
-                    caption=self.caption,
-                    tables=self._tables,
-                    panels=self._panels,
-                    cmap=self.cmap,
-                    levels=levels,
-                    max_bytes=self.max_bytes,
-                )
+                return self._page(everything, videos, levels)
             except TooLarge as error:
-                smallest = error.size
-        total = len(self.frames)
-        fitting = max(1, int(0.95 * total * self.max_bytes / smallest))
-        raise ValueError(
-            f"the page would take {smallest / 1e6:.1f} MB for {total} frames, more than max_bytes = "
-            f"{self.max_bytes / 1e6:.1f} MB. Show fewer frames, such as the {fitting} of "
-            f"captum_video.io.frame_indices({total}, count={fitting}), or fewer targets, or raise "
-            "max_bytes"
-        )
+                size = error.size
+        raise ValueError(self._too_large(size))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the page, whole or not at all.
@@ -254,6 +253,50 @@ class Report:
         with written_whole(target) as part:
             part.write_text(text, encoding="utf-8")
         return target
+
+    def _videos(self, shown: Sequence[int]) -> list[Video]:
+        """The clip and the panels at some frames."""
+        everything = {"frames": self.frames, **self._panels}
+        return [video(name, frames[list(shown)]) for name, frames in everything.items()]
+
+    def _page(self, shown: Sequence[int], videos: Sequence[Video], levels: int) -> str:
+        """The page of some frames."""
+        return page(
+            videos[0],
+            [target.at(shown) for target in self._targets],
+            title=self.title,
+            labels=[self.labels[number] for number in shown],
+            fps=self.fps,
+            method=self.method,
+            parameters=self.parameters,
+            caption=self.caption,
+            tables=self._tables,
+            panels=videos[1:],
+            cmap=self.cmap,
+            levels=levels,
+            max_bytes=self.max_bytes,
+        )
+
+    def _too_large(self, size: int) -> str:
+        """What to do about it: a number of frames that was tried and does fit."""
+        total = fitting = len(self.frames)
+        told = (
+            f"the page would take {_megabytes(size)} for {total} frames, more than max_bytes = "
+            f"{_megabytes(self.max_bytes)}. "
+        )
+        while fitting := min(fitting - 1, int(fitting * self.max_bytes / size)):
+            shown = frame_indices(total, count=fitting)
+            try:
+                self._page(shown, self._videos(shown), LEVELS[-1])
+            except TooLarge as error:
+                size = error.size
+            else:
+                return (
+                    f"{told}Show fewer frames, such as the {fitting} of "
+                    f"captum_video.io.frame_indices({total}, count={fitting}), or fewer targets, "
+                    "or raise max_bytes"
+                )
+        return f"{told}Not even one frame would fit: resize the frames, or raise max_bytes"
 
     def _repr_html_(self) -> str:
         """The page inside a notebook."""
@@ -280,3 +323,7 @@ def _numbers(name: str, values: Tensor | np.ndarray | Sequence[float], total: in
             f"{tuple(found.shape)}"
         )
     return [float(value) for value in found]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"

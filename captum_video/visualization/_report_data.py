@@ -8,19 +8,22 @@ import io
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
+from numbers import Integral, Real
 from string import Template
 
 import numpy as np
+import torch
 from matplotlib.colors import Colormap
 from PIL import Image
 
 from captum_video.visualization._colour import colour_map
 
-LEVELS = (127, 63, 31)  # steps of a map's magnitude, as many as the page has room for
+LEVELS = (127, 63, 31, 15)  # steps of a map's magnitude, as many as the page has room for
 _LOSSLESS = 1_500_000  # bytes: frames that take no more stay as they are
 _QUALITY = 90
+_EXACT = 2**53  # larger whole numbers are rounded by browsers
 _STEPS = 256  # colours from the lowest to the highest value
 _SCRIPTS = ("data.js", "drawing.js", "curve.js", "downloads.js", "player.js")
 
@@ -55,9 +58,39 @@ class Target:
     maps: dict[str, np.ndarray]
     curves: dict[str, list[float]]
 
+    def at(self, shown: Sequence[int]) -> Target:
+        """The same at some frames.
+
+        Args:
+            shown: which frames.
+
+        Returns:
+            The target with their maps and curves.
+        """
+        return replace(
+            self,
+            maps={name: values[list(shown)] for name, values in self.maps.items()},
+            curves={name: [line[at] for at in shown] for name, line in self.curves.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames that a page plays.
+
+    Attributes:
+        name: what to call them.
+        size: width and height.
+        frames: one data URI for each.
+    """
+
+    name: str
+    size: tuple[int, int]
+    frames: list[str]
+
 
 def page(
-    frames: np.ndarray,
+    clip: Video,
     targets: Sequence[Target],
     *,
     title: str,
@@ -67,7 +100,7 @@ def page(
     parameters: Mapping[str, str],
     caption: str,
     tables: Sequence[tuple[str, list[dict[str, object]]]],
-    panels: Mapping[str, np.ndarray],
+    panels: Sequence[Video],
     cmap: str | Colormap | None,
     levels: int,
     max_bytes: int,
@@ -75,7 +108,7 @@ def page(
     """Makes the document.
 
     Args:
-        frames: uint8 (T, H, W, 3).
+        clip: what the maps belong to.
         targets: the explained outputs.
         title: the heading.
         labels: one for each frame.
@@ -84,7 +117,7 @@ def page(
         parameters: what else to list.
         caption: what the method claims and what it does not.
         tables: titles and rows.
-        panels: further videos by name.
+        panels: further videos.
         cmap: the colours to start with.
         levels: steps of a map's magnitude.
         max_bytes: how large the document may be.
@@ -100,18 +133,19 @@ def page(
         "method": method,
         "parameters": list(parameters.items()),
         "fps": fps,
-        "size": [int(frames.shape[2]), int(frames.shape[1])],
-        "frames": pictures(frames),
-        "panels": [
-            {"name": name, "size": [video.shape[2], video.shape[1]], "frames": pictures(video)}
-            for name, video in panels.items()
-        ],
+        "size": clip.size,
+        "frames": clip.frames,
+        "panels": [asdict(panel) for panel in panels],
         "labels": list(labels),
         "levels": levels,
         "palettes": palettes(cmap),
         "targets": [_target(target, levels) for target in targets],
         "tables": [
-            {"title": name, "columns": list(rows[0]), "rows": [_cells(row) for row in rows]}
+            {
+                "title": name,
+                "columns": list(map(str, rows[0])),
+                "rows": [_cells(row) for row in rows],
+            }
             for name, rows in tables
         ],
     }
@@ -125,10 +159,23 @@ def page(
         content=json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         script="\n".join(scripts),
     )
-    size = len(document.encode("utf-8"))
-    if size > max_bytes:
-        raise TooLarge(size)
-    return document
+    data = document.encode("utf-8", "replace")  # a file's name may hold what is no character
+    if len(data) > max_bytes:
+        raise TooLarge(len(data))
+    return data.decode("utf-8")
+
+
+def video(name: str, frames: np.ndarray) -> Video:
+    """Frames as a page holds them.
+
+    Args:
+        name: what to call them.
+        frames: uint8 (T, H, W, 3).
+
+    Returns:
+        The video.
+    """
+    return Video(name, (int(frames.shape[2]), int(frames.shape[1])), pictures(frames))
 
 
 def pictures(frames: np.ndarray) -> list[str]:
@@ -178,24 +225,17 @@ def palettes(cmap: str | Colormap | None) -> list[dict[str, str]]:
     Returns:
         Names and colours, red, green and blue bytes in base64.
     """
-    wanted: dict[str, str | Colormap | None] = {
-        "red and blue": None,
-        "orange and purple (colour-blind safe)": "colour-blind",
-    }
     first = colour_map(cmap)
-    if all(colour_map(known) is not first for known in wanted.values()):
-        wanted = {first.name: first, **wanted}
+    offered = [("red and blue", colour_map(None))]
+    offered += [("orange and purple (colour-blind safe)", colour_map("colour-blind"))]
+    if all(known is not first for _, known in offered):
+        offered.append((first.name, first))
+    offered.sort(key=lambda named: named[1] is not first)
     steps = (np.arange(_STEPS) + 0.5) / _STEPS
-    return sorted(
-        (
-            {
-                "name": name,
-                "colours": _base64(np.rint(255 * colour_map(c)(steps)[:, :3]).astype(np.uint8)),
-            }
-            for name, c in wanted.items()
-        ),
-        key=lambda palette: colour_map(wanted[palette["name"]]) is not first,
-    )
+    return [
+        {"name": name, "colours": _base64(np.rint(255 * known(steps)[:, :3]).astype(np.uint8))}
+        for name, known in offered
+    ]
 
 
 def _target(target: Target, levels: int) -> dict[str, object]:
@@ -208,7 +248,7 @@ def _target(target: Target, levels: int) -> dict[str, object]:
                 "peak": peak,
                 "positive": values.clip(min=0).sum((1, 2)).tolist(),
                 "negative": values.clip(max=0).sum((1, 2)).tolist(),
-                "values": base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode("ascii"),
+                "values": base64.b64encode(_deflated(numbers.tobytes())).decode("ascii"),
             }
         )
     curves = [{"name": name, "values": values} for name, values in target.curves.items()]
@@ -222,15 +262,24 @@ def _target(target: Target, levels: int) -> dict[str, object]:
 
 
 def _cells(row: Mapping[str, object]) -> list[str | float | int | None]:
-    """Numbers stay numbers, so that the page can align them; what is not finite becomes a word."""
-    return [
-        value
-        if value is None
-        or isinstance(value, int)
-        or (isinstance(value, float) and np.isfinite(value))
-        else str(value)
-        for value in row.values()
-    ]
+    """Numbers stay numbers, so that the page can align them; what else there is becomes words."""
+    return [None if value is None else _cell(value) for value in row.values()]
+
+
+def _cell(value: object) -> str | float | int:
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool | np.bool_):
+        return str(value)
+    if isinstance(value, Integral):
+        return int(value) if abs(int(value)) < _EXACT else str(value)
+    return float(value) if isinstance(value, Real) and np.isfinite(float(value)) else str(value)
+
+
+def _deflated(data: bytes) -> bytes:
+    """Compressed by what suits it: repetitions, or in noise, which has none, how often bytes are."""
+    plain = zlib.compressobj(strategy=zlib.Z_HUFFMAN_ONLY)
+    return min(zlib.compress(data, 9), plain.compress(data) + plain.flush(), key=len)
 
 
 def _encoded(image: Image.Image, form: str, **options: int | bool) -> bytes:

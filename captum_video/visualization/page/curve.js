@@ -35,6 +35,14 @@ function axesOf(box, lines) {
   };
 }
 
+/** What a frame is called, below it and inside the picture. */
+function frameLabel(box, x, label) {
+  const text = label.length > 30 ? `${label.slice(0, 29)}\u2026` : label;
+  const half = 3.5 * text.length;
+  const anchor = x + half > box.width ? "end" : x - half < 0 ? "start" : "middle";
+  return svg("text", { x, y: box.height - 6, "text-anchor": anchor }, text);
+}
+
 /** One picture of lines in one unit; `first` is the number of its first line among all. */
 function drawLines(width, lines, first) {
   const box = { width, height: HEIGHT };
@@ -46,9 +54,10 @@ function drawLines(width, lines, first) {
   for (const value of apart) {
     root.append(svg("text", { x: LEFT - 6, y: axes.y(value) + 4, "text-anchor": "end" }, short(value)));
   }
-  const every = Math.max(1, Math.ceil(total / Math.max(2, Math.floor(box.width / 70))));
+  const longest = Math.min(30, Math.max(...content.labels.map((label) => label.length)));
+  const every = Math.max(1, Math.ceil(total / Math.max(1, Math.floor(box.width / Math.max(70, 10 + 7 * longest)))));
   for (let frame = 0; frame < total; frame += every) {
-    root.append(svg("text", { x: axes.x(frame), y: box.height - 6, "text-anchor": "middle" }, content.labels[frame]));
+    root.append(frameLabel(box, axes.x(frame), content.labels[frame]));
   }
   lines.forEach((line, index) => {
     const points = line.values.map((value, frame) => `${axes.x(frame)},${axes.y(value)}`).join(" ");
@@ -90,7 +99,7 @@ function drawLegend(host, lines, jump) {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = content.labels[frame];
-      button.setAttribute("aria-label", `Go to frame ${content.labels[frame]}, where ${line.name} is ${short(line.values[frame])}`);
+      button.setAttribute("aria-label", `Go to ${nameOf(frame)}, where ${line.name} is ${short(line.values[frame])}`);
       button.addEventListener("click", () => jump(frame));
       item.append(button);
     }

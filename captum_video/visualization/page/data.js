@@ -1,6 +1,16 @@
 "use strict";
 // What the page holds, and its numbers unpacked.
 
+function failed(error) {
+  const notice = document.getElementById("notice");
+  const reason = (error && error.message) || "an unknown error";
+  notice.textContent = `This page could not be shown (${reason.replace(/\.$/, "")}). The file may be damaged, or the browser older than 2023.`;
+  notice.hidden = false;
+}
+
+const early = (event) => failed(event.error);
+addEventListener("error", early); // until all is there
+
 const content = JSON.parse(document.getElementById("content").textContent);
 const total = content.labels.length;
 const unpacked = new Map();
@@ -17,7 +27,9 @@ async function stepsOf(map) {
   if (!unpacked.has(map)) {
     const stream = new Blob([bytesOf(map.values)]).stream();
     const plain = stream.pipeThrough(new DecompressionStream("deflate"));
-    unpacked.set(map, new Int8Array(await new Response(plain).arrayBuffer()));
+    const steps = new Int8Array(await new Response(plain).arrayBuffer());
+    if (steps.length !== total * content.size[0] * content.size[1]) throw new Error(`the map ${map.name} is incomplete`);
+    unpacked.set(map, steps);
   }
   return unpacked.get(map);
 }
@@ -55,6 +67,18 @@ function strongest(values, count) {
   const order = values.map((_, frame) => frame);
   order.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b);
   return order.slice(0, count).filter((frame) => values[frame] !== 0);
+}
+
+/** What a frame is called in a sentence. */
+function nameOf(frame) {
+  const label = content.labels[frame];
+  return /^\p{L}/u.test(label) ? label : `frame ${label}`;
+}
+
+/** A number of a table: whole ones as they are. */
+function shown(value) {
+  if (Number.isInteger(value)) return String(value);
+  return Math.abs(value) >= 1e4 ? String(Math.round(value)) : String(Number(value.toPrecision(4)));
 }
 
 function short(value) {

@@ -27,13 +27,14 @@ function curvesAsCsv() {
   return rows.map((row) => row.map(quoted).join(",")).join("\r\n") + "\r\n";
 }
 
-/** A map as NumPy's own file format, float32 of shape (T, H, W). */
+/** A map as NumPy's own file format, of shape (T, H, W): float32, float64 where that has no room. */
 function npyOf(map, steps) {
   const [width, height] = content.size;
-  const values = new Float32Array(steps.length);
+  const fits = map.peak === 0 || (map.peak > 1e-30 && map.peak < 1e38);
+  const values = fits ? new Float32Array(steps.length) : new Float64Array(steps.length);
   for (let i = 0; i < steps.length; i += 1) values[i] = valueOf(map, steps[i]);
   const shape = `(${total}, ${height}, ${width})`;
-  let header = `{'descr': '<f4', 'fortran_order': False, 'shape': ${shape}, }`;
+  let header = `{'descr': '<f${fits ? 4 : 8}', 'fortran_order': False, 'shape': ${shape}, }`;
   header += " ".repeat((64 - ((10 + header.length + 1) % 64)) % 64) + "\n";
   const head = new Uint8Array(10 + header.length);
   head.set([0x93, 78, 85, 77, 80, 89, 1, 0, header.length & 255, header.length >> 8]);
@@ -46,7 +47,8 @@ function wordsAsJson() {
   const kept = targets.map((target) => ({
     ...target, maps: target.maps.map(({ values, ...map }) => map),
   }));
-  return JSON.stringify({ ...words, targets: kept }, null, 2);
+  const caption = [...document.querySelectorAll("#meaning p")].map((part) => part.textContent);
+  return JSON.stringify({ ...words, caption, targets: kept }, null, 2);
 }
 
 function fileName(...words) {

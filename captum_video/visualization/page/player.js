@@ -66,14 +66,13 @@ function showLines() {
   byId("curve").hidden = byId("legend").hidden = !lines.length;
   if (!lines.length) return;
   axes = drawCurve(byId("curve"), lines);
-  drawLegend(byId("legend"), lines, goTo);
+  drawLegend(byId("legend"), lines, (frame) => { pause(); goTo(frame); });
   markFrame(byId("curve"), axes, state.frame);
 }
 
 function drawFrame() {
   for (const panel of panels) if (!hidden.has(panel.name)) panel.draw(state.frame);
-  const label = content.labels[state.frame];
-  const text = `frame ${label}, ${state.frame + 1} of ${total}`;
+  const text = `${nameOf(state.frame)}, ${state.frame + 1} of ${total}`;
   byId("frame").value = state.frame;
   byId("frame").setAttribute("aria-valuetext", text);
   byId("time").textContent = text;
@@ -81,7 +80,11 @@ function drawFrame() {
   curve.setAttribute("aria-valuenow", state.frame);
   curve.setAttribute("aria-valuetext", [text, ...linesOf(target(), view.sign).map((line) => `${line.name} ${short(line.values[state.frame])}`)].join(", "));
   if (axes && !curve.hidden) markFrame(curve, axes, state.frame);
-  if (!state.playing) byId("spoken").textContent = text;
+  if (!state.playing) speak();
+}
+
+function speak() {
+  byId("spoken").textContent = byId("time").textContent;
 }
 
 function goTo(frame) {
@@ -95,8 +98,10 @@ function step(by) {
 }
 
 function pause() {
+  if (!state.playing) return;
   state.playing = false;
   byId("play").textContent = "Play";
+  speak();
 }
 
 function play() {
@@ -109,17 +114,23 @@ function play() {
 function tick(now) {
   if (!state.playing) return;
   const wait = 1000 / (content.fps * state.speed);
-  if (now - state.due >= wait) {
-    state.due = Math.max(state.due + wait, now - wait); // a hidden tab does not catch up
+  const late = Math.floor((now - state.due) / wait);
+  if (now - state.due > wait + 1000) { // a hidden tab does not catch up
+    state.due = now;
     goTo((state.frame + 1) % total);
+  } else if (late >= 1) { // a slow machine leaves frames out rather than time
+    state.due += late * wait;
+    goTo((state.frame + late) % total);
   }
   requestAnimationFrame(tick);
 }
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const own = event.target.closest("select, input, textarea, button, a");
-  if (event.key === " " && !own) state.playing ? pause() : play();
+  const own = event.target.closest("select, input, button");
+  if (event.key === " " && (!own || own.type === "range")) {
+    if (!event.repeat) state.playing ? pause() : play();
+  }
   else if (own && own.id !== "frame" && own.tagName !== "BUTTON") return;
   else if (event.key === "ArrowLeft") step(-1);
   else if (event.key === "ArrowRight") step(1);
@@ -134,6 +145,7 @@ function showChosen() {
     const label = document.createElement("label");
     const box = document.createElement("input");
     box.type = "checkbox";
+    box.autocomplete = "off";
     box.checked = !hidden.has(panel.name);
     box.dataset.shows = panel.name;
     box.addEventListener("change", () => {
@@ -153,7 +165,11 @@ function choose(index) {
   const chosen = target();
   const dark = chosen.maps.length && !(chosen.scale > 0);
   byId("explained").textContent = [chosen.name && `Explained: ${chosen.name}.`, chosen.note, dark && "All its maps are zero: the plain frames are shown."].filter(Boolean).join(" ");
-  for (const row of document.querySelectorAll("#tables tr")) row.classList.toggle("explained", row.dataset.name === chosen.name && chosen.name !== "");
+  for (const row of document.querySelectorAll("#tables tbody tr")) {
+    const meant = chosen.name !== "" && row.dataset.name === chosen.name;
+    row.classList.toggle("explained", meant);
+    meant ? row.setAttribute("aria-current", "true") : row.removeAttribute("aria-current");
+  }
   drawDownloads(byId("downloads"), chosen);
   return arrange();
 }
@@ -172,10 +188,10 @@ function fillTables() {
     const body = table.createTBody();
     for (const values of given.rows) {
       const row = body.insertRow();
-      row.dataset.name = String(values[0]);
+      row.dataset.name = values[0] ?? "";
       for (const value of values) {
         const cell = row.insertCell();
-        cell.textContent = typeof value === "number" ? String(Number(value.toPrecision(4))) : value ?? "";
+        cell.textContent = typeof value === "number" ? shown(value) : value ?? "";
         cell.className = typeof value === "number" ? "number" : "";
       }
     }
@@ -211,19 +227,26 @@ function listen() {
   byId("back").addEventListener("click", () => step(-1));
   byId("on").addEventListener("click", () => step(1));
   byId("frame").addEventListener("input", (event) => { pause(); goTo(Number(event.target.value)); });
-  byId("target").addEventListener("change", (event) => choose(Number(event.target.value)));
+  byId("target").addEventListener("change", (event) => choose(Number(event.target.value)).catch(failed));
   byId("speed").addEventListener("change", (event) => { state.speed = Number(event.target.value); });
   byId("opacity").addEventListener("input", (event) => { view.opacity = event.target.value / 100; look(); });
-  for (const name of ["sign", "background"]) {
-    byId(name).addEventListener("change", (event) => { view[name] = event.target.value; look(); });
-  }
+  byId("sign").addEventListener("change", (event) => { view.sign = event.target.value; look(); });
+  byId("background").addEventListener("change", (event) => {
+    view.background = event.target.value;
+    byId("opacity").disabled = view.background === "none"; // nothing shines through
+    look();
+  });
   byId("palette").addEventListener("change", (event) => { view.palette = Number(event.target.value); look(); });
   byId("curve").addEventListener("click", (event) => {
     pause();
-    goTo(axes.frame(event.clientX - byId("curve").getBoundingClientRect().left));
+    goTo(axes.frame(event.clientX - event.currentTarget.getBoundingClientRect().left));
   });
   document.addEventListener("keydown", onKey);
-  addEventListener("resize", showLines);
+  let width = byId("curve").clientWidth;
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (byId("curve").clientWidth !== width) showLines();
+    width = byId("curve").clientWidth;
+  })).observe(byId("curve"));
 }
 
 async function start() {
@@ -233,11 +256,8 @@ async function start() {
   for (const panel of content.panels) panel.pixels = await pixelsOf(panel.frames, panel.size);
   await choose(0);
   listen();
+  removeEventListener("error", early);
   document.body.dataset.ready = "yes";
 }
 
-start().catch((error) => {
-  byId("notice").hidden = false;
-  byId("notice").textContent = `This page could not be shown: ${error.message}. It needs a browser of 2023 or later.`;
-  console.error(error);
-});
+start().catch((error) => { failed(error); console.error(error); });
