@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from captum._utils.common import _format_additional_forward_args
@@ -16,6 +16,23 @@ from captum_video._core.guards import check_evaluation_mode, module_of, untouche
 from captum_video.layers.capture import observed
 from captum_video.layers.recording import Node, Recording
 from captum_video.layers.residual_stack import KEPT, NoResidualStack, ResidualStack, StackLayer
+
+
+class DecodableLayer(NamedTuple):
+    """A layer that can be decoded.
+
+    Attributes:
+        name: its dotted name.
+        number: which layer of its stack it is, from 1.
+        stream: which stack it belongs to, in the order in which the model holds them, from 0;
+            MS-Res-TCN has two, the main stream first.
+        field: how many frames an activation of it sees.
+    """
+
+    name: str
+    number: int
+    stream: int
+    field: int
 
 
 class StackRun:

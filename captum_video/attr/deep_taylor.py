@@ -73,6 +73,16 @@ class DeepTaylor(GradientAttribution):
     Raises:
         ValueError: for a choice that does not exist or a module that the model does not have.
         TypeError: for rules that are not rules, or a scripted or compiled model.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import DeepTaylor
+        >>> net = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())
+        >>> clip = torch.rand(1, 3, 3, 5, 5)  # N, C, T, H, W
+        >>> method = DeepTaylor(net.eval(), input_range=(0.0, 1.0), seed="one", bias="ignore")
+        >>> relevance = method.attribute(clip, target=7)
+        >>> relevance.shape
+        torch.Size([1, 3, 3, 5, 5])
     """
 
     def __init__(

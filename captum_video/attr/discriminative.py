@@ -90,6 +90,16 @@ class DiscriminativeRelevance(GradientAttribution):
 
     Raises:
         TypeError: for something that is neither, or options beside a method.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import DiscriminativeRelevance
+        >>> net = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())
+        >>> still = torch.rand(1, 3, 1, 5, 5).expand(-1, -1, 3, -1, -1)  # one frame, three times
+        >>> method = DiscriminativeRelevance(net.eval(), input_range=(0.0, 1.0))
+        >>> total, spatial, temporal = method.decompose(still, target="predicted")
+        >>> bool(temporal.abs().max() < 1e-5 * total.abs().max())  # no motion, no temporal relevance
+        True
     """
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,29 +16,12 @@ from torch.nn import Conv1d, Module
 from captum_video._core.checks import check_choice, check_model
 from captum_video._core.guards import check_evaluation_mode, module_of
 from captum_video.attr._decoding import compressed, decoded, rescaled, unprepared
-from captum_video.attr._stack_run import StackRun, single_sequence
+from captum_video.attr._stack_run import DecodableLayer, StackRun, single_sequence
 from captum_video.layers import layer_name, resolve_layer
 from captum_video.layers.residual_stack import NoResidualStack, StackLayer
 
 SCALES, ENDS = ("filters", "input"), ("padded", "held")
 _PROBE_FRAMES = 256
-
-
-class DecodableLayer(NamedTuple):
-    """A layer that can be decoded.
-
-    Attributes:
-        name: its dotted name.
-        number: which layer of its stack it is, from 1.
-        stream: which stack it belongs to, in the order in which the model holds them, from 0;
-            MS-Res-TCN has two, the main stream first.
-        field: how many frames an activation of it sees.
-    """
-
-    name: str
-    number: int
-    stream: int
-    field: int
 
 
 class FeatureMapDecoder(LayerAttribution):
@@ -97,6 +80,13 @@ class FeatureMapDecoder(LayerAttribution):
         TypeError: for a model that is not callable or a layer that is neither module nor name.
         ValueError: for a layer that the model does not have, a mean or std of several axes, a std of
             zero, or an unknown scale or kind of ends.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import FeatureMapDecoder
+        >>> net = torch.nn.Sequential(torch.nn.Conv1d(6, 8, 8, padding=4), torch.nn.ReLU())
+        >>> FeatureMapDecoder(net.eval(), "0").attribute(torch.randn(1, 6, 20)).shape
+        torch.Size([1, 6, 20])
     """
 
     def __init__(

@@ -68,6 +68,20 @@ class FrameAttention(LayerAttribution):
     Raises:
         TypeError: for a model that is not callable or a module that is neither module nor name.
         ValueError: for a module that the model does not have.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import FrameAttention
+        >>> class Net(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.attention = torch.nn.Softmax(dim=1)
+        ...     def forward(self, clip):  # the brighter a frame, the more of it
+        ...         weights = self.attention(clip.mean((1, 3, 4)))
+        ...         return (clip * weights[:, None, :, None, None]).sum((2, 3, 4))
+        >>> weights = FrameAttention(Net().eval(), "attention").attribute(torch.rand(2, 3, 6, 4, 4))
+        >>> weights.shape, torch.allclose(weights.sum(1), torch.ones(2))
+        (torch.Size([2, 6]), True)
     """
 
     def __init__(

@@ -31,7 +31,7 @@ from captum_video.attr._unit_effects import Variants
 from captum_video.nn.gates import FusionGates, forced_gates
 from captum_video.nn.strategies import (
     Strategy,
-    check_strategy,
+    checked_strategies,
     current_strategy,
     fixed_network,
     gates_of,
@@ -69,6 +69,15 @@ class FusionPosterior(Attribution):
     Raises:
         TypeError: the model is no ``torch.nn.Module``.
         ValueError: it has no gates.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import FusionPosterior
+        >>> from captum_video.nn import FusionUnit
+        >>> FusionPosterior(torch.nn.Sequential(FusionUnit(3, 4))).read()  # untrained
+        FusionReadout(
+          0: S 0.90, ST 0.90, S+ST 0.81
+        )
     """
 
     def __init__(self, model: Module) -> None:
@@ -211,7 +220,7 @@ class FusionPosterior(Attribution):
                 another shape.
             RuntimeError: a model with batch norm or dropout in training mode.
         """
-        chosen = self._checked(strategies)
+        chosen = checked_strategies(self._gates, strategies)
         check_evaluation_mode(self.model)
         device = next(iter(self._gates.values())).drop_logit.device
         total, count = torch.zeros(len(chosen), dtype=torch.float64), 0
@@ -298,7 +307,7 @@ class FusionPosterior(Attribution):
         check_evaluation_mode(self.model)
         extra = _format_additional_forward_args(additional_forward_args) or ()
         held = current_strategy(self.model)
-        chosen = [held] if strategies is None else self._checked(strategies)
+        chosen = [held] if strategies is None else checked_strategies(self._gates, strategies)
         variants = Variants(self._gates, chosen)
         count, device = len(clips[0]), clips[0].device
         check_target_length(target, count)
@@ -331,18 +340,3 @@ class FusionPosterior(Attribution):
         batch = tuple(clip[rows.to(clip.device)] for clip in clips)
         with forced_gates(values):
             return self.model(*batch, *(examples(value, rows, count) for value in extra))
-
-    def _checked(
-        self, strategies: Sequence[Mapping[str, tuple[bool, ...]]]
-    ) -> list[Mapping[str, tuple[bool, ...]]]:
-        """The strategies, which must be for the model's layers."""
-        if isinstance(strategies, Mapping):
-            raise TypeError(
-                "strategies must be a sequence of strategies, got one: put it in a list"
-            )
-        chosen = list(strategies)
-        if not chosen:
-            raise ValueError("strategies must be at least one, got none")
-        for strategy in chosen:
-            check_strategy(self._gates, strategy)
-        return chosen

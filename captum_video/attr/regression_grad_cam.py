@@ -63,6 +63,16 @@ class RegressionGradCam(LayerAttribution):
     Raises:
         TypeError: for a model or a loss that is not callable.
         ValueError: for an objective that does not exist, or a layer that the model does not have.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import RegressionGradCam
+        >>> net = torch.nn.Sequential(torch.nn.Conv3d(3, 2, 3), torch.nn.AdaptiveAvgPool3d(1))
+        >>> net = torch.nn.Sequential(*net, torch.nn.Flatten())  # two numbers for each clip
+        >>> error = torch.nn.MSELoss(reduction="none")
+        >>> method = RegressionGradCam(net.eval(), "0", loss=lambda out, y: error(out, y).mean(1))
+        >>> method.attribute(torch.rand(1, 3, 4, 8, 8), truth=torch.zeros(1, 2)).shape
+        torch.Size([1, 1, 4, 8, 8])
     """
 
     def __init__(

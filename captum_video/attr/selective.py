@@ -40,6 +40,14 @@ class SelectiveRelevance(GradientAttribution):
     Raises:
         TypeError: for something that is neither, or options beside a method.
         ValueError: for a negative threshold.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import SelectiveRelevance
+        >>> net = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())
+        >>> method = SelectiveRelevance(net.eval(), threshold=1.0)
+        >>> method.attribute(torch.rand(2, 3, 3, 5, 5), target="predicted").shape
+        torch.Size([2, 3, 3, 5, 5])
     """
 
     def __init__(

@@ -73,6 +73,14 @@ class TemporalParameters(LayerAttribution):
         TypeError: for a model that is not callable or a layer that is neither module nor name.
         ValueError: for a layer that the model does not have or that is no ``Conv3T``, or a model
             without any.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import TemporalParameters
+        >>> from captum_video.nn import Conv3T
+        >>> net = torch.nn.Sequential(Conv3T(3, 4, 5), torch.nn.Flatten()).eval()
+        >>> TemporalParameters(net).read()["0"].cumulative.rotation.shape  # four steps, four channels
+        torch.Size([4, 4])
     """
 
     def __init__(

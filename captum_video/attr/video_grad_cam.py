@@ -59,6 +59,14 @@ class VideoGradCam(LayerGradCam):
     Raises:
         TypeError: for a model that is not callable or a layer that is neither module nor name.
         ValueError: for a layer that the model does not have, or an option that does not exist.
+
+    Example:
+        >>> import torch
+        >>> from captum_video import VideoGradCam
+        >>> net = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())
+        >>> clip = torch.rand(1, 3, 8, 16, 16)
+        >>> VideoGradCam(net.eval(), "0").attribute(clip, target="predicted").shape
+        torch.Size([1, 1, 8, 16, 16])
     """
 
     def __init__(

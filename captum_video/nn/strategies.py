@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -263,3 +263,29 @@ def _strategy(gates: Mapping[str, FusionGates], kept: Mapping[str, Tensor]) -> S
         )
     values = {name: tuple(bool(v) for v in row.tolist()) for name, row in kept.items()}
     return Strategy(values, {name: one.units for name, one in gates.items()}, total)
+
+
+def checked_strategies(
+    gates: Mapping[str, FusionGates], strategies: Sequence[Mapping[str, tuple[bool, ...]]]
+) -> list[Mapping[str, tuple[bool, ...]]]:
+    """Strategies for a model's gates, at least one.
+
+    Args:
+        gates: the gates by layer.
+        strategies: truth values by layer.
+
+    Returns:
+        The strategies.
+
+    Raises:
+        TypeError: one strategy instead of a sequence of them.
+        ValueError: no strategies, or strategies for other layers.
+    """
+    if isinstance(strategies, Mapping):
+        raise TypeError("strategies must be a sequence of strategies, got one: put it in a list")
+    chosen = list(strategies)
+    if not chosen:
+        raise ValueError("strategies must be at least one, got none")
+    for strategy in chosen:
+        check_strategy(gates, strategy)
+    return chosen

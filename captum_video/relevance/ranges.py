@@ -30,6 +30,12 @@ def normalized_range(
 
     Raises:
         ValueError: if ``std`` holds a value that is not positive, or ``low`` is above ``high``.
+
+    Example:
+        >>> from captum_video import normalized_range
+        >>> low, high = normalized_range(mean=[0.5, 0.5, 0.25], std=[0.25, 0.25, 0.25])
+        >>> low.tolist(), high.tolist()
+        ([-2.0, -2.0, -1.0], [2.0, 2.0, 3.0])
     """
     mean_, std_, low_, high_ = (
         torch.as_tensor(v, dtype=torch.float64) for v in (mean, std, low, high)
