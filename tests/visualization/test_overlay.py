@@ -69,6 +69,9 @@ def test_inputs_stay_as_they_are() -> None:
     overlay(pictures, relevance)
     assert torch.equal(pictures, before[0])
     assert torch.equal(relevance, before[1])
+    channels_last = frames(2, 5, 6).permute(0, 2, 3, 1).contiguous().numpy()
+    with pytest.warns(UserWarning, match="zero everywhere"):
+        assert not np.shares_memory(overlay(channels_last, torch.zeros(2, 5, 6)), channels_last)
 
 
 def test_refuses() -> None:
