@@ -23,10 +23,12 @@ from captum_video.visualization._skeleton_heat import joint_relevance
 from captum_video.visualization._skeleton_responses import filter_responses
 from captum_video.visualization._skeleton_strip import skeleton_strip
 from captum_video.visualization._strip import relevance_strip
+from captum_video.visualization._video import InlineVideo, save_video, show_video
 
 __all__ = [
     "COLOUR_BLIND",
     "SIGNED",
+    "InlineVideo",
     "Report",
     "channel_figure",
     "clip_map",
@@ -39,6 +41,8 @@ __all__ = [
     "parameters_by_depth",
     "relevance_strip",
     "robust_maximum",
+    "save_video",
+    "show_video",
     "side_by_side",
     "signed_colours",
     "skeleton_frames",

@@ -38,8 +38,7 @@ def side_by_side(
     if not videos or len(set(sizes.values())) > 1:
         raise ValueError(f"panels must be of the same (T, H, W), got {sizes or 'none'}")
     total, height, width = next(iter(sizes.values()))
-    if captions is not None and len(captions) != total:
-        raise ValueError(f"captions must be one per frame ({total}), got {len(captions)}")
+    check_captions(captions, total)
     text = max(14, width // 12)
     across = len(videos) * (width + gap) - gap
     middle = np.full((total, height, across, 3), 255, dtype=np.uint8)
@@ -54,11 +53,42 @@ def side_by_side(
         ][:-1],
         axis=1,
     )
-    parts = [np.broadcast_to(head, (total, *head.shape)), middle]
-    if captions is not None:
-        small = max(11, round(text * 0.8))
-        parts.append(np.stack([_text(line, small + 8, across, small) for line in captions]))
-    return np.concatenate(parts, axis=1)
+    sheet = np.concatenate([np.broadcast_to(head, (total, *head.shape)), middle], axis=1)
+    return sheet if captions is None else captioned(sheet, captions, width)
+
+
+def check_captions(captions: Sequence[str] | None, total: int) -> None:
+    """Refuses captions that are not one per frame.
+
+    Args:
+        captions: the lines, or ``None`` for none.
+        total: the number of frames.
+
+    Raises:
+        ValueError: if there are more or fewer.
+        TypeError: if they are one string.
+    """
+    if isinstance(captions, str):
+        raise TypeError(f"captions must be a list of lines, one per frame, got {captions!r}")
+    if captions is not None and len(captions) != total:
+        raise ValueError(f"captions must be one per frame ({total}), got {len(captions)}")
+
+
+def captioned(pictures: np.ndarray, captions: Sequence[str], width: int) -> np.ndarray:
+    """Frames with a line below each, on white.
+
+    Args:
+        pictures: uint8, (T, H, W, 3).
+        captions: T lines.
+        width: of one video, by which the size of the text goes.
+
+    Returns:
+        uint8, (T, H', W, 3).
+    """
+    size = max(11, round(max(14, width // 12) * 0.8))
+    across = pictures.shape[2]
+    lines = {line: _text(line, size + 8, across, size) for line in dict.fromkeys(captions)}
+    return np.concatenate([pictures, np.stack([lines[line] for line in captions])], axis=1)
 
 
 def _text(line: str, height: int, width: int, size: int) -> np.ndarray:
@@ -69,6 +99,7 @@ def _text(line: str, height: int, width: int, size: int) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     points = 0.72 * size
     shown = figure.text(0.5, 0.5, line, fontsize=points, ha="center", va="center", color="#222222")
+    shown.set_parse_math(False)  # a dollar sign is a dollar sign
     needed = shown.get_window_extent().width
     if needed > 0.96 * width:
         shown.set_fontsize(points * 0.96 * width / needed)
