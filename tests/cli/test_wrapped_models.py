@@ -86,10 +86,11 @@ def test_a_model_from_transformers(capsys: pytest.CaptureFixture[str]) -> None:
     assert summary()["layer"] == layer
     capsys.readouterr()
     model = ("--model", "tinyanswers:videomae", "--feed", "pixel_values:NTCHW")
-    assert main(["layers", *model]) == 0
+    assert main(["layers", *model, "--all"]) == 0
     out = capsys.readouterr().out
-    assert "videomae.encoder.layer.0" in out
-    assert "yes" in next(line for line in out.splitlines() if f" {layer} " in f" {line} ")
+    (row,) = [line for line in out.splitlines() if line.split()[:1] == [layer]]
+    assert row.split()[1:4] == ["VideoMAELayer", "1x8x16", "2"]
+    assert row.endswith("yes")
 
 
 def test_weights_are_the_inner_model_s() -> None:
