@@ -102,11 +102,10 @@ def make_page(kind: Kind[Any], result: Result[Any], rate: float) -> str:
 
 
 def _in_the_command_s_words(text: str) -> str:
-    size, _, _ = text.partition(" MB. ")
-    fitting = re.search(r"count=(\d+)", text)
+    size, _, cure = text.partition(". ")
+    fitting = re.search(r"count=(\d+)", cure)
     frames = f"--frames {fitting[1]}" if fitting else "a smaller --size"
-    limit = size.replace("max_bytes = ", "the ")
-    return f"{limit} MB that a page may take: give {frames}, or fewer --also"
+    return f"{size.replace('max_bytes = ', 'the ')} that a page may take: give {frames}, or fewer --also"
 
 
 def new_report(

@@ -45,10 +45,12 @@ def _draw(folder: Path, result: Result[Skeletons], rate: float) -> None:
     relevance = explanation.maps.get(explanation.ranked)
     weights = None if relevance is None else joint_weights(relevance)
     captions = [f"{title}  |  frame {number}" for number in source.numbers]
-    frames = skeleton_frames(sequences, captions=captions, weights=weights)
+    frames = skeleton_frames(sequences, captions=captions, weights=weights, cmap=result.cmap)
     write_video(folder / "skeletons.mp4", frames, rate)
     labels = [str(number) for number in source.numbers]
-    figure, _ = skeleton_strip(sequences, labels=labels, title=title, weights=weights)
+    figure, _ = skeleton_strip(
+        sequences, labels=labels, title=title, weights=weights, cmap=result.cmap
+    )
     figure.savefig(folder / "strip.png")
     if weights is not None:
         figure, _ = joint_relevance(weights, title=title, cmap=result.cmap)

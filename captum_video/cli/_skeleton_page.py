@@ -25,9 +25,9 @@ def page(result: Result[Skeletons], rate: float) -> Report:
     source, explanation = result.source, result.explanation
     sequences = {"input": source.sequence}
     sequences |= {layer.layer: layer.picture for layer in explanation.decoded}
-    drawn = {name: skeleton_frames({name: values}) for name, values in sequences.items()}
-    report = new_report(result, drawn.pop("input"), rate, source.numbers, source.clip.path)
-    for name, frames in drawn.items():
+    films = {name: skeleton_frames({name: values}) for name, values in sequences.items()}
+    report = new_report(result, films.pop("input"), rate, source.numbers, source.clip.path)
+    for name, frames in films.items():
         report.panel(name, frames)
     if explanation.decoded:
         curves = {f"movement, {name}": _movement(values) for name, values in sequences.items()}
@@ -35,9 +35,8 @@ def page(result: Result[Skeletons], rate: float) -> Report:
     for told in (result, *result.others):
         weights = joint_weights(told.explanation.maps[told.explanation.ranked])
         name = target_name(told)
-        report.panel(
-            f"relevance for {name}", skeleton_frames({"input": source.sequence}, weights=weights)
-        )
+        drawn = skeleton_frames({"input": source.sequence}, weights=weights, cmap=result.cmap)
+        report.panel(f"relevance for {name}", drawn)
         report.add({}, name, curves={"relevance": weights.sum(0)}, note=note_of(told))
     return report
 

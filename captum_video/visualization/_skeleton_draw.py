@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import Colormap
 from matplotlib.lines import Line2D
 from torch import Tensor
 
@@ -125,27 +126,32 @@ class Dots(NamedTuple):
     Attributes:
         values: ``(actors, joints, T)``.
         scale: the magnitude at which colours and sizes saturate.
+        cmap: a diverging colour map; None for blue over white to red.
     """
 
     values: np.ndarray
     scale: float
+    cmap: str | Colormap | None = None
 
     def look(self, actor: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Colours ``(joints, 3)`` and areas ``(joints,)`` of an actor's dots."""
         values = self.values[actor, :, frame]
         share = np.clip(np.abs(values) / self.scale, 0, 1) if self.scale > 0 else 0 * values
-        return signed_colours(values, self.scale), _LARGEST * np.where(share < _LEAST, 0, share)
+        areas = _LARGEST * np.where(share < _LEAST, 0, share)
+        return signed_colours(values, self.scale, self.cmap), areas
 
 
 def read_weights(
     weights: Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray] | None,
     sequences: Mapping[str, np.ndarray],
+    cmap: str | Colormap | None = None,
 ) -> dict[str, Dots]:
     """Weights by row, all on one scale.
 
     Args:
         weights: ``(actors * joints, T)``, for the first row; or by row; None for none.
         sequences: ``(actors, joints, 3, T)`` by row.
+        cmap: their colours.
 
     Returns:
         The weights of the rows that have some.
@@ -170,7 +176,7 @@ def read_weights(
             )
         found[name] = array.reshape(actors, joints, total)
     scale = robust_maximum(*found.values())
-    return {name: Dots(values, scale) for name, values in found.items()}
+    return {name: Dots(values, scale, cmap) for name, values in found.items()}
 
 
 class Puppet:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap
 from matplotlib.text import Text
 from torch import Tensor
 
@@ -38,6 +39,7 @@ def skeleton_frames(
     scale: str = "row",
     actors: int | None = None,
     weights: Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray] | None = None,
+    cmap: str | Colormap | None = None,
     joints: Sequence[str] | None = None,
     bones: Bones | None = None,
 ) -> np.ndarray:
@@ -56,6 +58,8 @@ def skeleton_frames(
         scale: ``"row"`` fits each panel to its sequence; ``"shared"`` draws all in one scale.
         actors: how many actors to draw; None for those of the first sequence.
         weights: of the joints, ``(actors * joints, T)``, for the first panel, or by panel.
+        cmap: the colours of the weights, a diverging colour map; None for blue over white to red,
+            ``"colour-blind"`` for orange and purple.
         joints: names of an actor's joints; None for the Kinect's 25.
         bones: pairs of joints, by name or number; None for the Kinect's.
 
@@ -73,7 +77,7 @@ def skeleton_frames(
     total = next(iter(values.values())).shape[-1]
     if captions is not None and len(captions) != total:
         raise ValueError(f"captions must be one per frame ({total}), got {len(captions)}")
-    dots = read_weights(weights, values)
+    dots = read_weights(weights, values, cmap)
     seen = seen_actors(values, actors)
     points = {name: project(array, view) for name, array in values.items()}
     tall = height / _DPI

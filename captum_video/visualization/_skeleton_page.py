@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
-from captum_video.visualization._colour import SIGNED, colour_map
+from captum_video.visualization._colour import colour_map
 from captum_video.visualization._plots import INK, LINE, QUIET
 from captum_video.visualization._skeleton import INKS, Body
 
@@ -105,13 +105,19 @@ def draw_legend(figure: Figure, handles: Sequence[Line2D], left: float, top: flo
     )  # fmt: skip
 
 
-def legend_handles(body: Body, actors: Sequence[int], quantity: str | None) -> list[Line2D]:
+def legend_handles(
+    body: Body,
+    actors: Sequence[int],
+    quantity: str | None,
+    cmap: str | Colormap | None = None,
+) -> list[Line2D]:
     """What the inks and the dots mean.
 
     Args:
         body: joints and bones.
         actors: those that are drawn, from 0.
         quantity: what dots stand for; None for no dots.
+        cmap: their colours.
 
     Returns:
         Lines and marks with a label each.
@@ -127,7 +133,8 @@ def legend_handles(body: Body, actors: Sequence[int], quantity: str | None) -> l
         handles += [Line2D([], [], color=c, linewidth=1.7, label=text) for text, c in named.items()]
     if quantity is not None:
         for word, share in (("positive", 0.85), ("negative", 0.15)):
-            dot = Line2D([], [], color=SIGNED(share), linestyle="none", marker="o", markersize=5.5,
+            colour = colour_map(cmap)(share)
+            dot = Line2D([], [], color=colour, linestyle="none", marker="o", markersize=5.5,
                          label=f"{word} {quantity}")  # fmt: skip
             handles.append(dot)
     return handles

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -49,6 +50,7 @@ def skeleton_strip(
     actors: int | None = None,
     weights: Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray] | None = None,
     quantity: str = "relevance",
+    cmap: str | Colormap | None = None,
     joints: Sequence[str] | None = None,
     bones: Bones | None = None,
 ) -> tuple[Figure, np.ndarray]:
@@ -75,6 +77,8 @@ def skeleton_strip(
         weights: of the joints, ``(actors * joints, T)``, for the first row, or by row: dots, red
             for positive and blue for negative, as large as the magnitude. One scale for all rows.
         quantity: what the weights are.
+        cmap: the colours of the weights, a diverging colour map; None for blue over white to red,
+            ``"colour-blind"`` for orange and purple.
         joints: names of an actor's joints; None for the Kinect's 25. Bones to joints whose names
             hold the word ``left`` get an ink of their own.
         bones: pairs of joints, by name or number; None for the Kinect's.
@@ -94,14 +98,14 @@ def skeleton_strip(
     shown = chosen_frames(frames, total, min(8, total))
     if labels is not None and len(labels) != total:
         raise ValueError(f"labels must be one per frame ({total}), got {len(labels)}")
-    dots = read_weights(weights, values)
+    dots = read_weights(weights, values, cmap)
     seen = seen_actors(values, actors)
     points = {name: project(array, view) for name, array in values.items()}
     views, wide = windows(points, seen, shown, scale, _TALL, _SHAPES)
     present = np.flatnonzero(
         np.any([there[:, shown].any(1) for there in seen.values()], axis=0)
     ).tolist()
-    handles = legend_handles(body, present, quantity if dots else None)
+    handles = legend_handles(body, present, quantity if dots else None, cmap)
     handles.append(length_handle())
     figure, axes = grid(list(values), len(shown), (wide, _TALL), title, handles)
     floor = camera(view)[1, 1] > 0.99

@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from captum_video.visualization import robust_maximum, signed_colours, skeleton_strip
@@ -194,6 +195,25 @@ def test_weights_are_dots_at_their_joints() -> None:
     )
     assert not any(found.get_sizes().any() for found in dots(axes[0, 0]))
     assert dots(axes[1, 0])[0].get_sizes().tolist() == areas_of(weights, scale)
+
+
+def test_dots_and_legend_in_other_colours() -> None:
+    weights = torch.linspace(-1, 2, 48).reshape(8, 6)
+    figure, axes = skeleton_strip(
+        {"input": sequence()}, frames=[5], weights=weights, cmap="colour-blind", **OWN
+    )
+    scale = robust_maximum(weights.double().numpy())
+    wanted = signed_colours(weights[:4, 5].double().numpy(), scale, "colour-blind")
+    assert np.allclose(np.asarray(dots(axes[0, 0])[0].get_facecolor())[:, :3], wanted)
+    found = [
+        to_rgb(handle.get_color())
+        for legend in figure.legends
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+        if text.get_text() in ("positive relevance", "negative relevance")
+        and isinstance(handle, Line2D)
+    ]
+    expected = signed_colours(np.array([0.7, -0.7]), 1.0, "colour-blind")
+    assert np.allclose(found, expected, atol=0.02)
 
 
 def areas_of(weights: Tensor, scale: float) -> list[float]:
