@@ -24,6 +24,10 @@ from captum_video.visualization._skeleton_responses import filter_responses
 from captum_video.visualization._skeleton_strip import skeleton_strip
 from captum_video.visualization._strip import relevance_strip
 from captum_video.visualization._video import InlineVideo, save_video, show_video
+from captum_video.visualization._video_attr import (
+    visualize_video_attr,
+    visualize_video_attr_multiple,
+)
 
 __all__ = [
     "COLOUR_BLIND",
@@ -48,4 +52,6 @@ __all__ = [
     "skeleton_frames",
     "skeleton_strip",
     "temporal_distributions",
+    "visualize_video_attr",
+    "visualize_video_attr_multiple",
 ]

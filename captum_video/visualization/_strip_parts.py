@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ class Line(NamedTuple):
 
     values: np.ndarray
     colour: str
-    style: str = "-"
+    style: Literal["-", "--"] = "-"
 
 
 def inches(axes: Axes) -> tuple[float, float]:
@@ -73,7 +73,8 @@ def draw_lines(
         axes.set_ylim(-1, 1)
     axes.set_xticks(list(shown), _apart(shown, labels, inches(axes)[0]))
     axes.tick_params(labelsize=_SMALL, length=2, colors=QUIET)
-    axes.yaxis.get_offset_text().set(fontsize=_SMALL, color=QUIET)
+    beside = -0.04 / inches(axes)[0]  # not above the axes, where a legend may be
+    axes.yaxis.get_offset_text().set(fontsize=_SMALL, color=QUIET, ha="right", x=beside)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     axes.locator_params(axis="y", nbins=3)
     axes.set_xlabel("frame", fontsize=_SMALL, color=QUIET, labelpad=1)

@@ -59,8 +59,9 @@ def lab(colours: np.ndarray, seen: str) -> np.ndarray:
 
 def test_the_yardstick_itself() -> None:
     """White, black and red in Lab are known; who sees no green confuses red and some green."""
-    known = lab(np.array([[1.0, 1, 1], [0, 0, 0], [1, 0, 0]]), "normal")
-    assert np.allclose(known, [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.2]], atol=0.05)
+    found = lab(np.array([[1.0, 1, 1], [0, 0, 0], [1, 0, 0]]), "normal")
+    known = np.array([[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.2]])
+    assert np.allclose(found, known, atol=0.05)
     pair = np.array([[0.75, 0.25, 0.15], [0.5, 0.45, 0.15]])
     apart = {seen: float(np.linalg.norm(np.diff(lab(pair, seen), axis=0))) for seen in _SEEN}
     assert apart["normal"] > 45
