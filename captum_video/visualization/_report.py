@@ -261,9 +261,11 @@ class Report:
 
     def _page(self, shown: Sequence[int], videos: Sequence[Video], levels: int) -> str:
         """The page of some frames."""
+        whole = len(shown) == len(self.frames)
+        targets = self._targets if whole else [target.at(shown) for target in self._targets]
         return page(
             videos[0],
-            [target.at(shown) for target in self._targets],
+            targets,
             title=self.title,
             labels=[self.labels[number] for number in shown],
             fps=self.fps,

@@ -50,6 +50,7 @@ async function arrange() {
   byId("panels").replaceChildren(...panels.map((panel) => panel.figure));
   showChosen();
   look();
+  byId("panels").removeAttribute("aria-busy");
 }
 
 /** What the controls of the view say, on the panels that are there. */
@@ -171,6 +172,7 @@ function choose(index) {
     meant ? row.setAttribute("aria-current", "true") : row.removeAttribute("aria-current");
   }
   drawDownloads(byId("downloads"), chosen);
+  byId("panels").setAttribute("aria-busy", "true");
   return arrange();
 }
 
@@ -227,6 +229,7 @@ function listen() {
   byId("back").addEventListener("click", () => step(-1));
   byId("on").addEventListener("click", () => step(1));
   byId("frame").addEventListener("input", (event) => { pause(); goTo(Number(event.target.value)); });
+  byId("frame").addEventListener("pointerdown", pause);
   byId("target").addEventListener("change", (event) => choose(Number(event.target.value)).catch(failed));
   byId("speed").addEventListener("change", (event) => { state.speed = Number(event.target.value); });
   byId("opacity").addEventListener("input", (event) => { view.opacity = event.target.value / 100; look(); });
