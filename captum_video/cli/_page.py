@@ -109,7 +109,13 @@ def _in_the_command_s_words(text: str) -> str:
 
 
 def new_report(
-    result: Result[Any], frames: Any, rate: float, numbers: Sequence[int], clip: Path
+    result: Result[Any],
+    frames: Any,
+    rate: float,
+    numbers: Sequence[int],
+    clip: Path,
+    *,
+    caption: str | None = None,
 ) -> Report:
     """A page without maps, which names the clip, the model and the method.
 
@@ -119,6 +125,7 @@ def new_report(
         rate: frames per second.
         numbers: the frames' numbers in the file.
         clip: the file.
+        caption: what the method claims, if not what it claims of pixels.
 
     Returns:
         The page.
@@ -148,6 +155,7 @@ def new_report(
         labels=[str(number) for number in numbers],
         method=result.method,
         parameters=told,
+        caption=caption,
         cmap=result.cmap,
     )
 

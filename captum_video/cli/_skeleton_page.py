@@ -12,6 +12,15 @@ from captum_video.io import split_joints
 from captum_video.visualization import Report, skeleton_frames
 
 
+_RELEVANCE = (
+    "Relevance is the decision handed back to the joints' coordinates, layer by layer; a dot sums it "
+    "over the three axes. Red (or orange) counts for what was explained, blue (or purple) against it; "
+    "the larger a dot, the more.\n"
+    "It hands one decision back by fixed rules. It does not say what would happen if those joints "
+    "moved otherwise, and it does not tell posture from motion."
+)
+
+
 def page(result: Result[Skeletons], rate: float) -> Report:
     """A page with the drawn skeletons, and how much each layer or class makes of every frame.
 
@@ -26,7 +35,14 @@ def page(result: Result[Skeletons], rate: float) -> Report:
     sequences = {"input": source.sequence}
     sequences |= {layer.layer: layer.picture for layer in explanation.decoded}
     films = {name: skeleton_frames({name: values}) for name, values in sequences.items()}
-    report = new_report(result, films.pop("input"), rate, source.numbers, source.clip.path)
+    report = new_report(
+        result,
+        films.pop("input"),
+        rate,
+        source.numbers,
+        source.clip.path,
+        caption=None if explanation.decoded else _RELEVANCE,
+    )
     for name, frames in films.items():
         report.panel(name, frames)
     if explanation.decoded:

@@ -151,6 +151,9 @@ def test_relevance_of_joints_for_two_classes() -> None:
         == 0
     )
     page = content()
+    words = Path("page.html").read_text(encoding="utf-8")
+    assert "handed back to the joints" in words
+    assert "pixels, layer by layer" not in words
     first, second = page["targets"]
     assert first["name"] == "bow"
     assert first["curves"][0]["values"] != second["curves"][0]["values"]
