@@ -11,7 +11,6 @@ from captum_video.cli._skeleton import Skeletons, joint_weights
 from captum_video.io import split_joints
 from captum_video.visualization import Report, skeleton_frames
 
-
 _RELEVANCE = (
     "Relevance is the decision handed back to the joints' coordinates, layer by layer; a dot sums it "
     "over the three axes. Red (or orange) counts for what was explained, blue (or purple) against it; "
