@@ -18,6 +18,7 @@ NAMES = (
     "fusion",
     "fusion_post_hoc",
     "skeletons",
+    "pictures",
 )
 
 

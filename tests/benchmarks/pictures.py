@@ -1,0 +1,93 @@
+"""What it costs to lay relevance over a clip, against what it costs to encode the clip plain."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from captum_video.io import center_crop, read_clip, resize, sample_clips, write_video
+from captum_video.visualization import overlay, save_video, show_video
+
+ROUNDS = 15
+FRAMES, SIZE = 32, 224
+
+
+def real_clip() -> Tensor:
+    """Cyclists in a street: the first frames of a real clip, (T, 3, H, W)."""
+    frames = read_clip(sample_clips()["bikes"]).frames[:FRAMES]
+    return center_crop(resize(frames, SIZE), SIZE).contiguous()
+
+
+def maps(frames: Tensor) -> dict[str, Tensor]:
+    """Relevance as soft as Grad-CAM's, as that of edges that move, and as noisy as it can be."""
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randn(1, 1, FRAMES // 4, 14, 14, generator=generator)
+    grey = frames.float().mean(1)
+    change = grey - grey.roll(1, 0)
+    change[0] = 0
+    return {
+        "soft, one channel": interpolate(cells, size=(FRAMES, SIZE, SIZE), mode="trilinear")[0, 0],
+        "of what moves, one channel": change,
+        "noise, three channels": torch.randn(3, FRAMES, SIZE, SIZE, generator=generator),
+    }
+
+
+def medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Seconds of each, the median of interleaved rounds, so that all see the same machine."""
+    took: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            took[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in took.items()}
+
+
+def _runs(folder: Path, frames: Tensor) -> dict[str, Callable[[], object]]:
+    plain = "write_video, plain frames"
+    runs: dict[str, Callable[[], object]] = {
+        plain: lambda: write_video(folder / "plain.mp4", frames, 8)
+    }
+    for kind, values in maps(frames).items():
+        drawn = overlay(frames, values)
+        runs |= {
+            f"overlay: {kind}": lambda values=values: overlay(frames, values),
+            f"write_video of that overlay: {kind}": lambda drawn=drawn: write_video(
+                folder / "overlay.mp4", drawn, 8
+            ),
+            f"save_video: {kind}": lambda values=values: save_video(
+                folder / "saved.mp4", frames, values, fps=8
+            ),
+        }
+    soft = next(iter(maps(frames).values()))
+    runs["show_video: soft, one channel"] = lambda: show_video(frames, soft)._repr_html_()
+    return runs
+
+
+def main() -> None:
+    """Prints the table."""
+    frames = real_clip()
+    with tempfile.TemporaryDirectory() as folder:
+        took = medians(_runs(Path(folder), frames))
+    base = next(iter(took.values()))
+    print(
+        f"{FRAMES} frames of {SIZE}x{SIZE}, H.264 at crf 18, {torch.get_num_threads()} threads, "
+        f"median of {ROUNDS} interleaved rounds\n"
+    )
+    print("| run | ms | of plain encoding |")
+    print("|---|---|---|")
+    for name, seconds in took.items():
+        print(f"| {name} | {1000 * seconds:.0f} | {seconds / base:.2f} |")
+    print(f"\nload average {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
