@@ -16,14 +16,7 @@ from captum_video.cli._report import LABELS, metadata
 from captum_video.cli._video import Video, read_video
 from captum_video.cli._video_page import page
 from captum_video.cli._video_report import describe, headline, summary
-from captum_video.io import resize, write_video
-from captum_video.visualization import (
-    clip_map,
-    overlay,
-    relevance_strip,
-    robust_maximum,
-    side_by_side,
-)
+from captum_video.visualization import clip_map, relevance_strip, save_video
 
 _FILES = ("overlay.mp4", "strip.png", "relevance.safetensors")
 _SHOWN = 8  # frames in a strip at most
@@ -32,7 +25,7 @@ _PANEL = 224  # pixels: small maps are enlarged to at least that
 
 def _draw(folder: Path, result: Result[Video], rate: float) -> None:
     maps = _drawn(result)
-    write_video(folder / "overlay.mp4", _panels(result, maps), rate)
+    _panels(folder / "overlay.mp4", result, maps, rate)
     _strip(result, maps).savefig(folder / "strip.png")
 
 
@@ -77,20 +70,8 @@ def _strip(result: Result[Video], maps: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _panels(result: Result[Video], maps: dict[str, np.ndarray]) -> np.ndarray:
+def _panels(path: Path, result: Result[Video], maps: dict[str, np.ndarray], rate: float) -> None:
     """The frames and each map over them, side by side, with the time below."""
-    height, width = result.source.pictures.shape[1:3]
-    factor = max(1, -(-_PANEL // max(height, width)))
-    size = (height * factor, width * factor)
-    frames = resize(
-        torch.from_numpy(result.source.pictures).permute(0, 3, 1, 2), size, fit="squeeze"
-    )
-    scale = robust_maximum(*maps.values())
-    panels = {"frames": frames.permute(0, 2, 3, 1).numpy()}
-    alpha = 0.85 if result.explanation.maps else 0.5  # a frame must be seen through its weight
-    for name, values in maps.items():
-        enlarged = resize(torch.from_numpy(values).unsqueeze(1), size, fit="squeeze")[:, 0]
-        panels[name] = overlay(frames, enlarged, scale=scale, alpha=alpha, cmap=result.cmap)
     captions = [
         f"{headline(result)}  |  frame {number}, {time:.2f} s"
         for number, time in zip(result.source.numbers, result.source.clip.times, strict=True)
@@ -102,7 +83,17 @@ def _panels(result: Result[Video], maps: dict[str, np.ndarray]) -> np.ndarray:
             f"{caption}, attention {100 * weight:.0f} %"
             for caption, weight in zip(captions, weights, strict=True)
         ]
-    return side_by_side(panels, captions=captions)
+    save_video(
+        path,
+        result.source.pictures,
+        maps,
+        fps=rate,
+        layout="side_by_side",
+        captions=captions,
+        enlarge=_PANEL,
+        # a frame must be seen through its weight
+        alpha=0.85 if result.explanation.maps else 0.5,
+    )
 
 
 def _arrays(result: Result[Video]) -> Arrays:
