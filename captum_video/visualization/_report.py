@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.colors import Colormap
 from torch import Tensor
 
@@ -318,13 +317,13 @@ def _one_per_frame(name: str, texts: Sequence[str] | None, total: int) -> list[s
 
 
 def _numbers(name: str, values: Tensor | np.ndarray | Sequence[float], total: int) -> list[float]:
-    found = torch.as_tensor(values).detach().cpu().double()
-    if tuple(found.shape) != (total,) or not bool(found.isfinite().all()):
+    given = values.detach().cpu().double() if isinstance(values, Tensor) else values
+    found = np.asarray(given, dtype=np.float64)
+    if found.shape != (total,) or not np.isfinite(found).all():
         raise ValueError(
-            f"curve {name!r} must be one finite number per frame ({total}), got shape "
-            f"{tuple(found.shape)}"
+            f"curve {name!r} must be one finite number per frame ({total}), got shape {found.shape}"
         )
-    return [float(value) for value in found]
+    return found.tolist()
 
 
 def _megabytes(size: int) -> str:

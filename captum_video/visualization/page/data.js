@@ -87,6 +87,16 @@ function short(value) {
   return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(3))) : value.toExponential(1);
 }
 
+/** A loaded picture. Its decode() would wait for as long as the page is folded away. */
+function pictureOf(uri) {
+  return new Promise((done, refuse) => {
+    const image = new Image();
+    image.onload = () => done(image);
+    image.onerror = () => refuse(new Error("a frame cannot be decoded"));
+    image.src = uri;
+  });
+}
+
 /** Pictures as pixels. */
 async function pixelsOf(uris, [width, height]) {
   const canvas = document.createElement("canvas");
@@ -95,9 +105,8 @@ async function pixelsOf(uris, [width, height]) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const found = [];
   for (const uri of uris) {
-    const image = new Image();
-    image.src = uri;
-    await image.decode();
+    const image = await pictureOf(uri);
+    if (image.naturalWidth !== width || image.naturalHeight !== height) throw new Error("a frame is of another size");
     context.drawImage(image, 0, 0);
     found.push(context.getImageData(0, 0, width, height).data);
   }
