@@ -232,11 +232,16 @@ def wrap_model(model: Module, output: Output = None, inputs: Inputs = None) -> W
             known at the first call, which raises a ``ValueError`` that describes the answer if it has
             no such part, if that part is no tensor, or if ``output`` is None and there are several.
 
-    Examples:
-        >>> model = VideoMAEForVideoClassification(VideoMAEConfig())
-        >>> plain = wrap_model(model, inputs="pixel_values:NTCHW").eval()
-        >>> VideoGradCam(plain, "videomae.encoder.layer.3", reshape_transform=TokenGrid((8, 14, 14)))
-        >>> wrap_model(slowfast, inputs=lambda x: [x[:, :, ::4], x])
+    Example:
+        >>> import torch
+        >>> from captum_video import wrap_model
+        >>> class SlowFast(torch.nn.Module):
+        ...     def forward(self, pathways):
+        ...         slow, fast = pathways
+        ...         return {"logits": slow.mean((2, 3, 4)) - fast.mean((2, 3, 4)), "hidden": fast}
+        >>> plain = wrap_model(SlowFast().eval(), inputs=lambda x: [x[:, :, ::4], x])
+        >>> plain(torch.rand(1, 3, 16, 8, 8)).shape
+        torch.Size([1, 3])
     """
     if not isinstance(model, Module):
         raise TypeError(

@@ -15,6 +15,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
 SPELLINGS = {
+    r"\\([td]?frac)\s*(\d)\s*(\d)": r"\\\1{\2}{\3}",
     r"\\[Bb]igg?(?![A-Za-z])": "",  # brackets of a formula on its own line grow anyway
     r"\\dots(?![A-Za-z])": r"\\ldots",
 }

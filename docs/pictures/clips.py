@@ -86,7 +86,9 @@ def deep_taylor() -> Figure:
         "z-beta first": DeepTaylor(it.model, input_range=it.ranges),
         "w² first": DeepTaylor(it.model),
         "alpha 2, beta 1": DeepTaylor(it.model, alpha=2, beta=1, input_range=it.ranges),
-        "epsilon": DeepTaylor(it.model, rules={torch.nn.Module: Epsilon(1e-6)}),
+        "epsilon": DeepTaylor(
+            it.model, rules={"first": Epsilon(1e-6), torch.nn.Module: Epsilon(1e-6)}
+        ),
     }
     rows = {name: method.attribute(it.x, it.motion) for name, method in methods.items()}
     return relevance_strip(
