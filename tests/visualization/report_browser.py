@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,3 +106,25 @@ def settle(tab: Page | Frame) -> None:
         "() => new Promise((done) => { let left = 4;"
         " const next = () => (left -= 1) ? requestAnimationFrame(next) : done(); next(); })"
     )
+
+
+@contextmanager
+def fresh(tab: Page, **options: Any) -> Iterator[tuple[Page, list[str]]]:
+    """A page without a past in the same browser.
+
+    Args:
+        tab: a page of that browser.
+        **options: of the new context.
+
+    Yields:
+        The page, and the errors that it logs.
+    """
+    browser = tab.context.browser
+    assert browser is not None
+    context = browser.new_context(offline=True, **options)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page, errors
+    context.close()

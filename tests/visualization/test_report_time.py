@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.browser import browser_page
-from tests.visualization.report_browser import TOTAL, at, clip, drawn, report
+from tests.visualization.report_browser import TOTAL, at, clip, drawn, fresh, report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,17 +25,10 @@ def first() -> Iterator[Page]:
 @pytest.fixture
 def tab(first: Page) -> Iterator[Page]:
     """A page of its own, where time stands still."""
-    browser = first.context.browser
-    assert browser is not None
-    context = browser.new_context(offline=True)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.clock.install(time=0)
-    yield page
-    context.close()
-    assert not errors
+    with fresh(first) as (page, errors):
+        page.clock.install(time=0)
+        yield page
+        assert not errors
 
 
 def open_still(page: Page, path: Path, fps: float) -> None:

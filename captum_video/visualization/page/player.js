@@ -10,7 +10,8 @@ let panels = []; // {name, canvas, draw(frame)}
 let tables = new Map(); // how each map's steps look
 let axes = null;
 
-const target = () => content.targets[state.target] || { name: "", note: "", scale: 0, maps: [], curves: [] };
+const nothing = { name: "", note: "", scale: 0, maps: [], curves: [] };
+const target = () => content.targets[state.target] || nothing;
 
 function addPanel(name, [width, height], draw) {
   const canvas = document.createElement("canvas");
