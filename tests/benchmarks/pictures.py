@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ FRAMES, SIZE = 32, 224
 
 
 def real_clip() -> Tensor:
-    """Cyclists in a street: the first frames of a real clip, (T, 3, H, W)."""
+    """The first frames of a clip that a camera took, (T, 3, H, W)."""
     frames = read_clip(sample_clips()["bikes"]).frames[:FRAMES]
     return center_crop(resize(frames, SIZE), SIZE).contiguous()
 
@@ -52,22 +53,18 @@ def medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def _runs(folder: Path, frames: Tensor) -> dict[str, Callable[[], object]]:
-    plain = "write_video, plain frames"
+    kinds = maps(frames)
+    soft = next(iter(kinds.values()))
     runs: dict[str, Callable[[], object]] = {
-        plain: lambda: write_video(folder / "plain.mp4", frames, 8)
+        "write_video, plain frames": partial(write_video, folder / "plain.mp4", frames, 8)
     }
-    for kind, values in maps(frames).items():
+    for kind, values in kinds.items():
         drawn = overlay(frames, values)
         runs |= {
-            f"overlay: {kind}": lambda values=values: overlay(frames, values),
-            f"write_video of that overlay: {kind}": lambda drawn=drawn: write_video(
-                folder / "overlay.mp4", drawn, 8
-            ),
-            f"save_video: {kind}": lambda values=values: save_video(
-                folder / "saved.mp4", frames, values, fps=8
-            ),
+            f"overlay: {kind}": partial(overlay, frames, values),
+            f"write_video of it: {kind}": partial(write_video, folder / "drawn.mp4", drawn, 8),
+            f"save_video: {kind}": partial(save_video, folder / "saved.mp4", frames, values, fps=8),
         }
-    soft = next(iter(maps(frames).values()))
     runs["show_video: soft, one channel"] = lambda: show_video(frames, soft)._repr_html_()
     return runs
 

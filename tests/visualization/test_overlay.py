@@ -118,3 +118,15 @@ def test_side_by_side_refuses() -> None:
         side_by_side({})
     with pytest.raises(ValueError, match=r"captions must be one per frame \(2\), got 1"):
         side_by_side({"a": frames()}, captions=["x"])
+
+
+def test_a_dollar_sign_is_no_formula() -> None:
+    video = frames(2, 30, 200)
+    sheet = side_by_side({r"$\nope$": video}, captions=[r"$5", r"$\frac$"])
+    assert (sheet[:, :16] < 128).any()
+    assert not np.array_equal(sheet[0, -18:], sheet[1, -18:])
+
+
+def test_captions_are_no_string() -> None:
+    with pytest.raises(TypeError, match="captions must be a list of lines, .* got 'ab'"):
+        side_by_side({"a": frames()}, captions="ab")

@@ -85,7 +85,7 @@ def test_weak_relevance_too() -> None:
     relevance = torch.stack([strengths, -strengths])[:, None]
     frames = given(2, 3, 1, 4001)
     for alpha in (0.85, 1.0):
-        options = {"alpha": alpha, "scale": 1.0}
+        options: dict[str, Any] = {"alpha": alpha, "scale": 1.0}
         off = np.abs(
             overlay(frames, relevance, **options) - slow_overlay(frames, relevance, **options)
         )
@@ -97,7 +97,7 @@ def test_next_to_the_steps_of_the_colours() -> None:
     steps = (torch.tensor([7.0, 8.0], dtype=torch.float64) / 9 - 0.725) / 0.175
     near = torch.cat([steps * (1 - 1e-10), steps * (1 + 1e-10)])
     relevance = torch.cat([near, -near])[None, None]
-    options = {"cmap": COARSE, "scale": 1.0}
+    options: dict[str, Any] = {"cmap": COARSE, "scale": 1.0}
     frames = torch.full((1, 3, 1, 8), 128, dtype=torch.uint8)
     result = overlay(frames, relevance, **options)
     assert np.abs(result - slow_overlay(frames, relevance, **options)).max() < 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -114,12 +115,17 @@ def test_maps_side_by_side_on_one_scale(tmp_path: Path) -> None:
 
 def test_options_of_the_overlay(tmp_path: Path) -> None:
     frames, relevance = smooth(3, 64, 64), random_map(3, 64, 64)
-    options = {"cmap": "colour-blind", "grey": 0.2, "alpha": 0.9, "outlier_perc": 30.0}
+    options: dict[str, Any] = {
+        "cmap": "colour-blind",
+        "grey": 0.2,
+        "alpha": 0.9,
+        "outlier_perc": 30.0,
+    }
     back, _, _ = decoded(save_video(tmp_path / "c.mp4", frames, relevance, fps=8, **options))
-    exact = overlay(frames, relevance, **options).astype(int)  # type: ignore[arg-type]
+    exact = overlay(frames, relevance, **options).astype(int)
     assert np.abs(back - exact).mean() < 2
     for option, value in {"cmap": None, "grey": 1.0, "alpha": 0.5, "outlier_perc": 2.0}.items():
-        other = overlay(frames, relevance, **{**options, option: value})  # type: ignore[arg-type]
+        other = overlay(frames, relevance, **{**options, option: value})
         assert np.abs(back - other).mean() > 3, option
     weak, _, _ = decoded(save_video(tmp_path / "c.mp4", frames, relevance, fps=8, scale=1e6))
     assert np.abs(weak - overlay(frames, relevance, scale=1e6)).mean() < 2
@@ -167,10 +173,9 @@ def test_a_map_of_nothing_is_named(tmp_path: Path) -> None:
 def test_a_map_in_every_shape_and_as_a_dict_of_one(tmp_path: Path) -> None:
     frames, relevance = smooth(3, 32, 32), random_map(3, 32, 32)
     split = torch.stack([0.25 * relevance, 0.75 * relevance])
+    shapes: list[Any] = [relevance, split, split[None], relevance.numpy(), {"one": relevance}]
     files = [
         save_video(tmp_path / f"{number}.mp4", frames, maps, fps=8).read_bytes()
-        for number, maps in enumerate(
-            [relevance, split, split[None], relevance.numpy(), {"one": relevance}]
-        )
+        for number, maps in enumerate(shapes)
     ]
     assert len(set(files)) == 1
