@@ -23,6 +23,11 @@ exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 html_title = "captum-video"
 html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["formulas.css"]
+
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!captum_video\b).*")]  # other projects' names, and prose
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
