@@ -1,4 +1,4 @@
-"""What options take, read from text."""
+"""What options take, read from text; each raises ``ArgumentTypeError`` for anything else."""
 
 from __future__ import annotations
 
@@ -10,32 +10,12 @@ T = TypeVar("T")
 
 
 def whole_number(text: str) -> int:
-    """A whole number of at least 1.
-
-    Args:
-        text: what was typed.
-
-    Returns:
-        What it means.
-
-    Raises:
-        ArgumentTypeError: if it means nothing of the kind.
-    """
+    """A whole number of at least 1."""
     return _checked(text, int, lambda value: value >= 1, "a whole number of at least 1")
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """One number, or three.
-
-    Args:
-        text: what was typed.
-
-    Returns:
-        What it means.
-
-    Raises:
-        ArgumentTypeError: if it means nothing of the kind.
-    """
+    """One number, or three."""
 
     def parse(value: str) -> tuple[float, ...]:
         return tuple(float(part) for part in value.split(","))
@@ -44,17 +24,7 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """A height and a width.
-
-    Args:
-        text: what was typed.
-
-    Returns:
-        What it means.
-
-    Raises:
-        ArgumentTypeError: if it means nothing of the kind.
-    """
+    """A height and a width."""
 
     def parse(value: str) -> tuple[int, int]:
         parts = [int(part) for part in value.lower().replace("x", ",").split(",")]
