@@ -19,6 +19,7 @@ from captum_video.visualization._strip_parts import fitting_size, inches
 _DPI = 150
 _CELL, _TALLEST, _LOWEST = 1.25, 1.9, 0.5  # inches: a frame's width, its bounds of height
 _LEAST, _LEAST_CELL, _LEAST_CURVE = 3.2, 0.15, 0.35  # inches: all frames, one, the curve
+_WIDEST = 20  # inches: of all frames, unless they would be too small
 _GAP, _LEFT, _RIGHT, _BAR = 0.04, 0.42, 0.12, 0.78
 _LABELS, _TITLE = 0.22, 0.3
 _CURVE, _TICKS, _LEGEND = 0.8, 0.42, 0.16  # inches: the curve, what is below, a line above
@@ -114,6 +115,8 @@ def natural_size(shape: Shape, title: bool) -> tuple[float, float]:
     cell = min(max(_CELL, _LOWEST * shape.ratio), _TALLEST * shape.ratio)
     least = _LEAST / shape.columns - _GAP
     cell = max(cell, min(least, 2.2, _TALLEST * shape.ratio))
+    cell = min(cell, max(_WIDEST / shape.columns, 2 * _LEAST_CELL))
+    cell = max(cell, 1.01 * _LEAST_CELL * max(1, shape.ratio))
     across = max(shape.columns * (cell + _GAP) - _GAP, _LEAST if shape.lines else 0)
     up = len(shape.names) * (cell / shape.ratio + _GAP) - _GAP
     curve = _CURVE if shape.lines else 0

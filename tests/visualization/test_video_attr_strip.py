@@ -191,6 +191,8 @@ CASES: dict[str, tuple[int, int, int, dict[str, Any]]] = {
     "small numbers": (10, 24, 32, {"show_colorbar": True, "scaled": 1e-7}),
     "long labels": (8, 24, 32, {"labels": [f"frame number {t} of the file" for t in range(8)]}),
     "given size": (16, 48, 64, {"fig_size": (6, 6), "show_colorbar": True, "title": "six"}),
+    "many frames": (70, 24, 32, {"frames": 70}),
+    "tower": (4, 200, 8, {"show_colorbar": True}),
     "low": (16, 48, 64, {"fig_size": (9, 2), "show_colorbar": True, "title": "low"}),
 }
 
