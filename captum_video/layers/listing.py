@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils._pytree import tree_leaves
 
+from captum_video._core.checks import check_inputs
 from captum_video._core.guards import module_of, untouched
 from captum_video.layers.arrangement import Arrangement, arrangement
 from captum_video.layers.capture import observed
@@ -51,7 +52,7 @@ class LayerFacts:
 
 def list_layers(
     forward: Callable[..., Any],
-    inputs: tuple[Tensor, ...],
+    inputs: Tensor | tuple[Tensor, ...],
     extra: tuple[Any, ...] = (),
     *,
     time_dim: int | None = None,
@@ -62,7 +63,7 @@ def list_layers(
 
     Args:
         forward: the model, or a method of one.
-        inputs: checked inputs.
+        inputs: a batch, or several in a tuple.
         extra: further arguments of the model.
         time_dim: the input's time axis, as for :class:`~captum_video.VideoGradCam`.
         frames_per_clip: likewise.
@@ -70,7 +71,13 @@ def list_layers(
 
     Returns:
         One entry for each layer that is called and gives a floating-point tensor.
+
+    Raises:
+        TypeError: for an input that is no tensor, or not of a floating-point type.
+        ValueError: for an input without values or batch axis, or of NaN or infinity.
     """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
+    check_inputs(inputs)
     model = module_of(forward)
     if model is None:
         return []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -54,6 +56,19 @@ def test_up_to_a_layer() -> None:
     assert last.name == "features"
     assert deepest_with_time(model, model.get_submodule("features.0"), (X,), (), None) is None
     assert list_layers(lambda x: x, (X,)) == []
+
+
+def test_one_batch_needs_no_tuple() -> None:
+    model = seeded(C3DLike())
+    assert list_layers(model, X) == list_layers(model, (X,))
+
+
+def test_inputs_that_are_none() -> None:
+    model = seeded(C3DLike())
+    with pytest.raises(TypeError, match=re.escape("inputs must be a tensor, got list")):
+        list_layers(model, ([1.0],))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="inputs must be a non-empty batch"):
+        list_layers(model, X[:0])
 
 
 def test_leaves_nothing_behind() -> None:
