@@ -41,15 +41,20 @@ def maps(frames: Tensor) -> dict[str, Tensor]:
     }
 
 
-def medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of each, the median of interleaved rounds, so that all see the same machine."""
-    took: dict[str, list[float]] = {name: [] for name in runs}
+def medians(runs: dict[str, Callable[[], object]]) -> dict[str, tuple[float, float]]:
+    """Seconds by the clock and of all processors, the medians of interleaved rounds."""
+    took: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             run()
-            took[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in took.items()}
+            took[name].append((time.perf_counter() - start, time.process_time() - used))
+    return {
+        name: (statistics.median(clock), statistics.median(processors))
+        for name, (clock, processors) in (
+            (name, zip(*rounds, strict=True)) for name, rounds in took.items()
+        )
+    }
 
 
 def _runs(folder: Path, frames: Tensor) -> dict[str, Callable[[], object]]:
@@ -74,15 +79,18 @@ def main() -> None:
     frames = real_clip()
     with tempfile.TemporaryDirectory() as folder:
         took = medians(_runs(Path(folder), frames))
-    base = next(iter(took.values()))
+    clock, processors = next(iter(took.values()))
     print(
         f"{FRAMES} frames of {SIZE}x{SIZE}, H.264 at crf 18, {torch.get_num_threads()} threads, "
         f"median of {ROUNDS} interleaved rounds\n"
     )
-    print("| run | ms | of plain encoding |")
-    print("|---|---|---|")
-    for name, seconds in took.items():
-        print(f"| {name} | {1000 * seconds:.0f} | {seconds / base:.2f} |")
+    print("| run | ms | of plain encoding | ms of processors | of plain encoding |")
+    print("|---|---|---|---|---|")
+    for name, (seconds, used) in took.items():
+        print(
+            f"| {name} | {1000 * seconds:.0f} | {seconds / clock:.2f} "
+            f"| {1000 * used:.0f} | {used / processors:.2f} |"
+        )
     print(f"\nload average {os.getloadavg()[0]:.1f}")
 
 

@@ -128,5 +128,5 @@ def test_a_dollar_sign_is_no_formula() -> None:
 
 
 def test_captions_are_no_string() -> None:
-    with pytest.raises(TypeError, match="captions must be a list of lines, .* got 'ab'"):
+    with pytest.raises(TypeError, match=r"captions must be a list of lines, .* got 'ab'"):
         side_by_side({"a": frames()}, captions="ab")
