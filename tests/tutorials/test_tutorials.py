@@ -42,6 +42,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / name))
     monkeypatch.delenv("MPLBACKEND", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in tests/conftest.py
     working = tmp_path / "working"
     working.mkdir()
     return working
