@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from captum_video.cli._main import METHODS
+from captum_video.cli._errors import UsageError
+from captum_video.cli._kinds import check_options, kind_of
+from captum_video.cli._methods import METHODS, method_of
 from captum_video.cli._parser import build_parser
 from tests.docs.pages import ROOT, Block, blocks, commands, name_of, pages
 
@@ -37,19 +39,30 @@ def test_pages_have_commands() -> None:
     assert len(MODULES) >= 5
 
 
+def check(words: list[str]) -> None:
+    """As the command does before it loads a model: the words, the method, options of no use to it."""
+    options = build_parser(METHODS).parse_args(words)
+    if options.command == "explain":
+        check_options(options, kind_of(options, method_of(options)))
+
+
 @pytest.mark.parametrize(
     ("page", "words"), COMMANDS, ids=lambda x: name_of(x) if isinstance(x, Path) else x[1]
 )
-def test_options_exist(page: Path, words: list[str]) -> None:
+def test_commands_are_understood(page: Path, words: list[str]) -> None:
     try:
-        build_parser(METHODS).parse_args(words[1:])
-    except SystemExit as end:
-        pytest.fail(f"{name_of(page)}: {' '.join(words)} ends with {end.code}")
+        check(words[1:])
+    except (SystemExit, UsageError) as error:
+        pytest.fail(f"{name_of(page)}: {' '.join(words)} is refused: {error}")
 
 
-def test_an_option_that_does_not_exist_is_found() -> None:
-    with pytest.raises(SystemExit):
-        build_parser(METHODS).parse_args(["explain", "clip.mp4", "--model", "m:f", "--no-such"])
+@pytest.mark.parametrize(
+    "more", ["--no-such 3", "--method attention", "--method deep-taylor --layer conv1"]
+)
+def test_wrong_commands_are_found(more: str) -> None:
+    check(["explain", "clip.mp4", "--model", "m:f"])
+    with pytest.raises((SystemExit, UsageError)):
+        check(["explain", "clip.mp4", "--model", "m:f", *more.split()])
 
 
 def parser_of(subcommand: str) -> argparse.ArgumentParser:
