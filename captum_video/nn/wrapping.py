@@ -66,7 +66,7 @@ class WrappedModel(Module):
         return model
 
     @property
-    def training(self) -> bool:  # type: ignore[override]
+    def training(self) -> bool:
         """Whether the model is in training mode."""
         model = self.__dict__.get("_wrapped_model")
         return True if model is None else model.training

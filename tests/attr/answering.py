@@ -42,7 +42,7 @@ FORMS = {
     "dataclass": Form(lambda s, o: Answer(o, s), "scores", lambda a: a.scores),
     "function": Form(lambda s, o: {"x": [o, s]}, lambda a: a["x"][1], lambda a: a["x"][1]),
     "ModelOutput": Form(
-        lambda s, o: ImageClassifierOutput(logits=s, hidden_states=(o,)),  # type: ignore[arg-type]
+        lambda s, o: ImageClassifierOutput(logits=s, hidden_states=(o,)),
         None,
         lambda a: a.logits,
     ),

@@ -85,19 +85,19 @@ def word(x: Tensor) -> str:
 
 
 def videomae() -> nn.Module:
-    config = VideoMAEConfig(
-        image_size=16,
-        patch_size=8,
-        num_frames=4,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=16,
-        num_labels=3,
-    )
+    sizes: dict[str, Any] = {
+        "image_size": 16,
+        "patch_size": 8,
+        "num_frames": 4,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "num_labels": 3,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model: Any = VideoMAEForVideoClassification(config)
+        model: Any = VideoMAEForVideoClassification(VideoMAEConfig(**sizes))
         nn.init.normal_(model.classifier.weight)
     model.info = SimpleNamespace(frames=4, size=16, classes=("walk", "run", "sit"))
     return model

@@ -73,7 +73,7 @@ def heard(model: Any) -> Any:
         ({"scores": A, "names": ["walk", "run"], "loss": None}, None, A),
         ({"head": [A]}, None, A),
         ({"logits": B, "states": A}, None, B),
-        (ImageClassifierOutput(loss=A.mean(), logits=A, hidden_states=(B, B)), None, A),  # type: ignore
+        (ImageClassifierOutput(loss=A.mean(), logits=A, hidden_states=(B, B)), None, A),
         (SimpleNamespace(logits=A, other=B), None, A),
         (SimpleNamespace(scores=A, _cache=B), None, A),
         (Answer(A), None, A),
@@ -87,8 +87,8 @@ def heard(model: Any) -> Any:
         (Heads(A, B), "noun", B),
         (Heads(A, B), 0, A),
         (Answer(A, B), "noun", B),
-        (ImageClassifierOutput(logits=A, hidden_states=(B,)), "logits", A),  # type: ignore
-        (ImageClassifierOutput(logits=A, hidden_states=(B,)), 0, A),  # type: ignore
+        (ImageClassifierOutput(logits=A, hidden_states=(B,)), "logits", A),
+        (ImageClassifierOutput(logits=A, hidden_states=(B,)), 0, A),
         ({"head": {"scores": B}}, lambda answer: answer["head"]["scores"], B),
         (A, lambda answer: answer, A),
     ],
@@ -143,7 +143,7 @@ def test_the_part_that_counts(answer: Any, output: Any, expected: Tensor) -> Non
         (A, "logits", "a tensor (2, 5), which has no names: nothing is to be chosen"),
         (A, 0, "output 0: the model answers a tensor (2, 5), which has no order: nothing is to be"),
         (
-            ImageClassifierOutput(logits=A, hidden_states=(A, B)),  # type: ignore
+            ImageClassifierOutput(logits=A, hidden_states=(A, B)),
             "hidden_states",
             "output 'hidden_states': that part of the model's answer is a tuple of (2, 5), (2, 3), no "
             "tensor",
