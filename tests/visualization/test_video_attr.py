@@ -192,6 +192,13 @@ def test_no_attribution_of_a_sign_shows_plain_frames(kind: str) -> None:
     assert not np.asarray(found[0].images[0].get_array()).any()
 
 
+def test_plain_frames_need_no_attribution() -> None:
+    """They are what was asked for: nothing is warned of."""
+    found = drawn(torch.zeros(TOTAL, HEIGHT, WIDTH), video(), "original_image", curve=True)
+    assert found[-1].get_ylim() == (-1, 1)
+    assert not [line for line in found[-1].lines if line.get_gid() and line.get_xdata().size]
+
+
 def test_what_is_missing_is_named() -> None:
     with pytest.warns(UserWarning, match="attr has no negative values: the plain frames"):
         found = drawn(attr().abs(), video(), "masked_image", "negative")

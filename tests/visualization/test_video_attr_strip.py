@@ -256,6 +256,17 @@ def test_frames_keep_their_proportions() -> None:
                 assert tuple(figure.get_size_inches()) == size
 
 
+def test_what_is_narrower_than_its_figure_stands_in_the_middle() -> None:
+    figure, axes = draw(attr(3), clip(3), fig_size=(14, 2))
+    figure.canvas.draw()
+    box = axes[-1].get_window_extent()
+    left = box.x0 / figure.dpi - 0.42  # what the curve's numbers take
+    right = 14 - 0.12 - box.x1 / figure.dpi
+    assert axes[0].get_window_extent().x0 == pytest.approx(box.x0)
+    assert left > 3
+    assert left == pytest.approx(right, abs=0.05)
+
+
 def test_too_little_room() -> None:
     expected = "1 x 8 frames do not fit into 2.0 x 1.0 inches: give about 10.8 x 2.7, "
     with pytest.raises(ValueError, match=re.escape(expected)):
