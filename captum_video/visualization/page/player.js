@@ -182,12 +182,13 @@ function fillTables() {
     const table = document.createElement("table");
     table.createCaption().textContent = given.title;
     const head = table.createTHead().insertRow();
-    for (const column of given.columns) {
+    given.columns.forEach((column, place) => {
       const cell = document.createElement("th");
       cell.scope = "col";
       cell.textContent = column;
+      cell.className = typeof given.rows[0][place] === "number" ? "number" : "";
       head.append(cell);
-    }
+    });
     const body = table.createTBody();
     for (const values of given.rows) {
       const row = body.insertRow();
