@@ -86,6 +86,23 @@ def test_what_a_parent_sees() -> None:
     assert model.gain.dtype == torch.float32
 
 
+class Renamed(Heads):
+    """Loads what an older version of it has saved."""
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *args: Any) -> None:
+        state[f"{prefix}gain"] = state.pop(f"{prefix}factor")
+        super()._load_from_state_dict(state, prefix, *args)
+
+
+def test_old_weights_in_a_parent() -> None:
+    model: Any = seeded(Renamed())
+    parent = nn.Sequential(wrap_model(model, "scores"))
+    old = parent.state_dict()
+    old["0.factor"] = torch.full_like(old.pop("0.gain"), 7)
+    parent.load_state_dict(old)
+    assert bool((model.gain == 7).all())
+
+
 def test_weights_fit_either(tmp_path: Any) -> None:
     model, wrapped = pair()
     assert_same(dict(model.state_dict()), dict(wrapped.state_dict()))
