@@ -15,9 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
-import captum_video
 from captum_video import wrap_model
-from captum_video.nn.wrapping import WrappedModel
 from tests.nets import clip
 
 X = clip(2, 3, 4, 5, 6)
@@ -343,8 +341,3 @@ def test_calls_that_cannot_work() -> None:
         ValueError, match="inputs words: returned a str; it must be a tensor, a list"
     ):
         wrap_model(Told(), inputs=words)(X)
-
-
-def test_at_the_top() -> None:
-    assert "wrap_model" in captum_video.__all__
-    assert isinstance(wrap_model(Told()), WrappedModel)

@@ -263,3 +263,14 @@ def test_parallel() -> None:
     assert outside.module is model
     with pytest.raises(TypeError, match="wrap the parallel model instead"):
         wrapped._replicate_for_data_parallel()
+
+
+class Open(nn.Module):
+    """Takes any argument by name."""
+
+    def forward(self, clip: Tensor | None = None, **others: Tensor) -> Tensor:
+        return others["pixels"]
+
+
+def test_a_keyword_that_only_the_call_can_judge() -> None:
+    assert wrap_model(Open(), inputs="pixels")(X) is X
