@@ -131,7 +131,7 @@ class Report:
             )
         target = str(target)
         given = dict(maps) if isinstance(maps, Mapping) else {"relevance": maps}
-        found = {str(name): clip_map(values, str(name)).copy() for name, values in given.items()}
+        found = {str(name): clip_map(values, str(name)) for name, values in given.items()}
         expected = self.frames.shape[:3]
         for name, values in found.items():
             if values.shape != expected:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 TOTAL, HEIGHT, WIDTH = 6, 20, 28
 DESK, PHONE = (1280, 800), (390, 844)
+SIGNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "all": lambda values: values,
+    "positive": lambda values: values.clip(min=0),
+    "negative": lambda values: values.clip(max=0),
+    "absolute": np.abs,
+}
 _READ = """() => Object.fromEntries(
   [...document.querySelectorAll("#panels figure:not([hidden]) canvas")].map((canvas) => {
     const whole = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

@@ -170,7 +170,7 @@ def test_words_stay_words(text: str) -> None:
     plain = _Elements(nasty_report("plain").html())
     built = _Elements(page)
     paragraphs = sum(bool(part) for part in text.split("\n"))
-    extra = [("p", {})] * (paragraphs - 1)
+    extra: list[tuple[str, dict[str, str | None]]] = [("p", {})] * (paragraphs - 1)
     assert sorted(map(str, built.found)) == sorted(map(str, plain.found + extra))
     assert "".join(built.texts["title"]) == "".join(built.texts["h1"]) == text
     kept = content_of(page)
@@ -273,7 +273,7 @@ def test_a_clip_as_real_models_take_it_stays_below_ten_megabytes(power: int, lev
 
 def test_fewer_levels_where_room_is_short() -> None:
     given, maps = frames(40, 32, 32), noise(40, 32, 32)
-    sizes = {}
+    sizes: dict[int, int] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for levels in (127, 63, 31, 15):

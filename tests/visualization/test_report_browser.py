@@ -21,6 +21,7 @@ from tests.visualization.pages import content_of, decoded, pixels
 from tests.visualization.report_browser import (
     DESK,
     PHONE,
+    SIGNS,
     TOTAL,
     bones,
     clip,
@@ -33,12 +34,6 @@ from tests.visualization.report_browser import (
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-SIGNS = {
-    "all": lambda values: values,
-    "positive": lambda values: values.clip(min=0),
-    "negative": lambda values: values.clip(max=0),
-    "absolute": np.abs,
-}
 GREYS = {"grey": 1.0, "colour": 0.0}
 PALETTES = {"red and blue": None, "orange and purple (colour-blind safe)": "colour-blind"}
 

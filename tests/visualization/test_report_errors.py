@@ -117,7 +117,8 @@ def test_wrong_types() -> None:
 def test_a_refused_addition_leaves_the_report_as_it_was() -> None:
     page = report().add(noise(), "left")
     before = page.html()
-    for wrong in ({"a": noise(3)}, {"a": with_nan()}, {"frames": noise()}):
+    refused: list[dict[str, Any]] = [{"a": noise(3)}, {"a": with_nan()}, {"frames": noise()}]
+    for wrong in refused:
         with pytest.raises(ValueError, match=r"a|frames"):
             page.add(wrong, "right")
     with pytest.raises(ValueError, match=r"panel"):

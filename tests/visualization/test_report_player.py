@@ -13,6 +13,7 @@ from tests.browser import browser_page
 from tests.visualization.report_browser import (
     DESK,
     PHONE,
+    SIGNS,
     TOTAL,
     at,
     clip,
@@ -170,17 +171,11 @@ def test_the_curve_follows_the_width(tab: Page, tmp_path: Path) -> None:
         tab.click("#back")
 
 
-@pytest.mark.parametrize("sign", ["all", "positive", "negative", "absolute"])
+@pytest.mark.parametrize("sign", list(SIGNS))
 def test_lines_and_the_frames_with_most(tab: Page, tmp_path: Path, sign: str) -> None:
     open_page(tab, report(), tmp_path)
     tab.select_option("#sign", sign)
-    left = {
-        "all": lambda values: values,
-        "positive": lambda values: values.clip(min=0),
-        "negative": lambda values: values.clip(max=0),
-        "absolute": np.abs,
-    }[sign]
-    lines = {name: left(values).sum((1, 2)) for name, values in maps("left").items()}
+    lines = {name: SIGNS[sign](values).sum((1, 2)) for name, values in maps("left").items()}
     lines["attention"] = np.array([0.05, 0.1, 0.2, 0.1, 0.5, 0.05])
     drawn_lines = tab.locator("#curve polyline")
     assert drawn_lines.count() == len(lines)

@@ -81,7 +81,7 @@ def test_a_slow_machine_leaves_frames_out_but_no_time(tab: Page, tmp_path: Path)
     tab.clock.fast_forward(200)  # four frames' time with nothing drawn
     tab.clock.run_for(5)
     assert at(tab) == 4
-    tab.clock.fast_forward(60_020)  # a tab that nobody looked at
+    tab.clock.fast_forward(60_120)  # a tab that nobody looked at
     tab.clock.run_for(5)
     assert at(tab) == 5
     tab.clock.run_for(70)
