@@ -1,3 +1,4 @@
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -40,6 +41,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, of a bar that no page shows
 nb_ipywidgets_js = {}  # nothing is fetched from elsewhere
 
 bibtex_bibfiles = ["references.bib"]

@@ -33,11 +33,12 @@ def prose(notebook: dict[str, Any]) -> str:
 
 
 def entry(name: str, notebook: dict[str, Any]) -> str:
-    """The line of the list: the title, and the first paragraph under it."""
+    """The entry of the list: the title, and the first paragraph's whole sentences."""
     blocks = [block.strip() for block in prose(notebook).split("\n\n") if block.strip()]
     title = blocks[0].removeprefix("#").strip() if blocks else name
     first = next((block for block in blocks[1:] if not block.startswith(("#", "!", "|"))), "")
-    return f"[{title}]({name}.ipynb)\n: {' '.join(first.split()) or title}\n"
+    sentences = re.match(r".*[.?!](?=\s|$)", " ".join(first.split()))  # not what leads to a list
+    return f"[{title}]({name}.ipynb)\n: {sentences[0] if sentences else title}\n"
 
 
 def at_home(notebook: dict[str, Any]) -> dict[str, Any]:
