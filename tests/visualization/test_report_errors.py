@@ -150,7 +150,12 @@ def test_what_is_given_later_changes_nothing() -> None:
 
 def test_forms_of_maps_and_frames() -> None:
     values = torch.randn(3, 4, 6, 8, generator=torch.Generator().manual_seed(0))
-    forms = [values, values[None], values.double().numpy(), values.clone().requires_grad_()]
+    forms: list[Any] = [
+        values,
+        values[None],
+        values.double().numpy(),
+        values.clone().requires_grad_(),
+    ]
     pages = [report().add({"m": form}).html() for form in forms]
     alone = report().add(values.sum(0).double()).html()
     assert len({*pages[:2], pages[3]}) == 1
