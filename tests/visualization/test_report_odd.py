@@ -74,9 +74,11 @@ def test_odd_clips(tab: Page, tmp_path: Path, name: str) -> None:
             tab.select_option("#target", index=number)
             tab.wait_for_selector("#panels:not([aria-busy])")
         assert tab.locator("#targets").is_visible() == (len(targets) > 1)
-        for sign in ("negative", "absolute", "positive", "all"):
+        for control in ("opacity", "sign", "background", "palette"):
+            assert tab.locator(f"#{control}").is_visible() == bool(target["maps"])
+        for sign in ("negative", "absolute", "positive", "all") if target["maps"] else ():
             tab.select_option("#sign", sign)
-        for background in ("none", "colour", "grey"):
+        for background in ("none", "colour", "grey") if target["maps"] else ():
             tab.select_option("#background", background)
         for key, frame in (("End", last), ("Home", 0), ("ArrowRight", min(1, last))):
             tab.locator("#frame").press(key)

@@ -58,6 +58,7 @@ async function arrange() {
 function look() {
   const { maps, scale } = target();
   for (const map of maps) tables.set(map, shades(map, scale, view, colours[view.palette]));
+  for (const control of document.querySelectorAll(".of-maps")) control.hidden = !maps.length;
   drawScale(colours[view.palette], scale);
   showLines();
   drawFrame();
