@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -177,7 +178,18 @@ def _draw_pictures(
             colours = signed_colours(values[column], scale, cmap)
             axes[row, column].imshow(colours, interpolation="nearest", aspect="auto")
     for row, name in enumerate(["frames", *maps]):
-        axes[row, 0].set_ylabel(name, fontsize=9, color=INK, labelpad=6)
+        _name_row(axes[row, 0], name)
+
+
+def _name_row(axes: Axes, name: str) -> None:
+    """The row's name along its side: in two lines, then smaller, if it is longer than that."""
+    text = axes.set_ylabel(name, fontsize=9, color=INK, labelpad=6)
+    room = axes.bbox.height
+    if text.get_window_extent().height > room and " " in name:
+        text.set_text(textwrap.fill(name, -(-len(name) // 2) + 2))
+    share = text.get_window_extent().height / room
+    if share > 1:
+        text.set_fontsize(9 / share)
 
 
 def _draw_title(figure: Figure, title: str) -> None:

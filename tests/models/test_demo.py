@@ -76,7 +76,9 @@ def test_the_demo_explains_reports_and_names_its_files(
         assert str(tmp_path / "out" / "bikes" / file) in out
         assert (tmp_path / "out" / "bikes" / file).stat().st_size > 500
     page = tmp_path / "out" / "report.html"
-    assert out.endswith(f"Open this page in a browser; it plays the clip with its maps:\n  {page}\n")
+    assert out.endswith(
+        f"Open this page in a browser; it plays the clip with its maps:\n  {page}\n"
+    )
     text = page.read_text(encoding="utf-8")
     assert '"name": "temporal"' in text
     assert '"title": "Prediction: look"' in text

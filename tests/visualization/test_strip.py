@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from captum_video.visualization import relevance_strip, robust_maximum, signed_colours
+from tests.visualization.readouts import assert_legible
 
 
 def frames(total: int = 6, height: int = 8, width: int = 10) -> torch.Tensor:
@@ -117,6 +118,15 @@ def test_everything_lies_within_the_picture(shape: tuple[int, int, int], tmp_pat
         assert inner.y0 >= -1
         assert inner.x1 <= outer.x1 + 1
         assert inner.y1 <= outer.y1 + 1
+
+
+def test_long_names_stay_beside_their_rows() -> None:
+    names = ("temporal relevance of the class that was predicted", "gradient" * 6, "short")
+    figure, axes = relevance_strip(frames(), dict(zip(names, maps().values(), strict=True)))
+    assert_legible(figure)
+    words = [axes[row, 0].get_ylabel() for row in range(1, 4)]
+    assert [word.replace("\n", " ") for word in words] == list(names)
+    assert [axes[row, 0].yaxis.label.get_fontsize() for row in (0, 3)] == [9, 9]
 
 
 def test_no_relevance_warns_and_is_white() -> None:
