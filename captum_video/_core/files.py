@@ -80,14 +80,15 @@ def folder_written_whole(
         _refuse_existing(target, overwrite)
         if target.exists():
             os.replace(target, old)
-        try:
-            os.replace(part, target)
-        except BaseException:
-            if old.exists():
-                os.replace(old, target)
-            raise
+        os.replace(part, target)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            if old.exists() and not target.exists():
+                os.replace(old, target)
+        finally:
+            # should that fail too, the older folder stays where it is, in the temporary one
+            if target.exists() or not old.exists():
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _refuse_existing(target: Path, overwrite: bool) -> None:

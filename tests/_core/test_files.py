@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from captum_video._core.files import written_whole
+from captum_video._core.files import folder_written_whole, written_whole
 
 
 def test_appears_whole(tmp_path: Path) -> None:
@@ -42,3 +43,68 @@ def test_nothing_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write()
     assert os.listdir(tmp_path) == []
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, calls: Collection[int], acts: bool) -> None:
+    """Interrupts these calls of ``os.replace``, before or after they act."""
+    replace, made = os.replace, iter(range(9))
+
+    def interrupted(*paths: Path) -> None:
+        now = next(made) in calls
+        if acts or not now:
+            replace(*paths)
+        if now:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+
+
+def write_folder(target: Path) -> None:
+    with folder_written_whole(target, overwrite=True) as part:
+        (part / "file").write_text("newer")
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize(
+    ("calls", "acts", "left"),
+    [
+        ({0}, False, "older"),
+        ({0}, True, "older"),
+        ({1}, False, "older"),
+        ({1}, True, "newer"),
+        ({0, 1}, True, "older"),
+    ],
+)
+def test_an_interrupt_loses_no_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    calls: set[int],
+    acts: bool,
+    left: str,
+    older: bool,
+) -> None:
+    """Of a folder that was there the older files are left or the newer ones, and nothing else."""
+    target = tmp_path / "frames"
+    if older:
+        target.mkdir()
+        (target / "file").write_text("older")
+    else:  # the first move is that of the new folder then
+        calls, left = {0}, "newer" if acts else ""
+    interrupt(monkeypatch, calls, acts)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(target)
+    assert [path.read_text() for path in target.glob("*")] == [left] * bool(left)
+    assert os.listdir(tmp_path) == ["frames"] * bool(left)
+
+
+def test_a_second_interrupt_leaves_the_older_folder_in_the_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "frames"
+    target.mkdir()
+    (target / "file").write_text("older")
+    interrupt(monkeypatch, {1, 2}, acts=False)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(target)
+    (scratch,) = tmp_path.iterdir()
+    assert (scratch / "old" / "file").read_text() == "older"
