@@ -54,10 +54,12 @@ def visualize_video_attr(
     """Draws the attribution of a clip: a strip of frames, and how much each frame carries.
 
     The counterpart of ``captum.attr.visualization.visualize_image_attr`` for clips, with its
-    methods, signs and scaling: each frame is drawn as Captum draws an image. Two things differ. One
-    scale serves the whole clip, so that frames compare (``normalization="frame"`` gives Captum's
-    picture of each frame). And red is positive, blue negative, as in all pictures of this package
-    and in the papers behind it; Captum draws positive green and negative red.
+    methods, signs and scaling: each frame is drawn as Captum draws an image. Three things differ.
+    One scale serves the whole clip, so that frames compare (``normalization="frame"`` gives
+    Captum's picture of each frame). Red is positive, blue negative, as in all pictures of this
+    package and in the papers behind it; Captum draws positive green and negative red. And below a
+    heat map a frame of a single grey, such as a white flash, keeps that grey; Captum draws it
+    black.
 
     Below stands the attribution of every frame of the clip, summed over its pixels under the chosen
     sign. Rings mark the frames that carry most.

@@ -94,13 +94,18 @@ def read_row(
     pictures = None if clip is None else clip[shown]
     grey = None
     if method == "blended_heat_map" and clip is not None and clipwise:
-        brightness = clip.mean(3)
-        grey = float(brightness.min()), float(brightness.max())
+        grey = _range(clip.mean(3))
     if clip is not None and not chosen.any():
         method = "original_image"
     whole = colour_map(cmap) if sign == "all" else one_signed(cmap, sign)
     scale = float(scales[0]) if clipwise else None
     return Row(method, sign, pictures, strength, scale, whole, grey, alpha)
+
+
+def _range(brightness: np.ndarray) -> tuple[float, float]:
+    """What is drawn black and white. An even frame keeps its grey; Captum draws it black."""
+    low, high = float(brightness.min()), float(brightness.max())
+    return (low, high) if low < high else (0.0, 255.0)
 
 
 def draw_frame(axes: Axes, row: Row, number: int) -> AxesImage | None:
@@ -121,8 +126,9 @@ def draw_frame(axes: Axes, row: Row, number: int) -> AxesImage | None:
     assert row.pictures is not None
     picture = row.pictures[number]
     if row.method == "blended_heat_map":
-        black, white = row.grey or (None, None)
-        axes.imshow(picture.mean(2), cmap="gray", vmin=black, vmax=white)
+        brightness = picture.mean(2)
+        black, white = row.grey or _range(brightness)
+        axes.imshow(brightness, cmap="gray", vmin=black, vmax=white)
         return axes.imshow(strength, alpha=row.alpha, **heat)  # type: ignore[arg-type]
     if row.method == "masked_image":
         picture = (picture * strength[..., None]).astype(np.uint8)

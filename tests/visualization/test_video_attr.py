@@ -148,6 +148,17 @@ def test_grey_frames_share_their_range() -> None:
         assert found[frame].images[0].get_clim() == pytest.approx((grey.min(), grey.max()))
 
 
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_even_frames_keep_their_grey(level: int) -> None:
+    """Captum draws them black, since matplotlib finds no range of brightness in them."""
+    even = torch.full_like(video(), level)
+    flash = video()
+    flash[2] = level
+    for frames, normalization in ((even, "clip"), (even, "frame"), (flash, "frame")):
+        found = drawn(attr(), frames, normalization=normalization, alpha_overlay=0.0)
+        assert np.abs(inner_pixels(found[2])[..., :3].astype(int) - level).max() <= 1
+
+
 def test_layouts_of_the_same_clip() -> None:
     expected = drawn(attr(), video(), "masked_image", "positive")
     forms: list[tuple[Any, Any]] = [
