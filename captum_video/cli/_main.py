@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except KeyboardInterrupt:
-            complain("interrupted: the clip at hand has left nothing behind")
+            complain("interrupted: nothing is half-written")
             return _INTERRUPTED
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 
 from captum_video._core.files import folder_written_whole, written_whole
+from captum_video.cli._errors import ModelError
 from captum_video.cli._kind import Kind, Result
 from captum_video.cli._kinds import KINDS
 from captum_video.cli._page import make_page
@@ -88,20 +90,27 @@ def write_explanation(
 
     Raises:
         FileExistsError: if the folder holds something that may not be replaced.
+        ModelError: if the page would be too large; the folder is written all the same.
         OSError: if the disk refuses; nothing is left then.
     """
     check_free(folder, overwrite)
     rate = kind.rate(result) if fps is None else fps
-    played = None if page is None else make_page(kind, result, rate)  # before a file is written
     arrays = kind.arrays(result)
+    problem = ""
     told = {name: str(value) for name, value in arrays.metadata.items() if value is not None}
-    with folder_written_whole(folder, overwrite=overwrite) as part:
+    with ExitStack() as pages, folder_written_whole(folder, overwrite=overwrite) as part:
         kind.draw(part, result, rate)
         # bytes of our own: safetensors would make a file that its owner alone can read
         (part / arrays.name).write_bytes(save(arrays.tensors, metadata=told))
         text = json.dumps(kind.summary(result, rate), indent=2, ensure_ascii=False)
         (part / _SUMMARY).write_text(text + "\n", encoding="utf-8")
-    if page is not None and played is not None:
-        with written_whole(page) as file:
-            file.write_text(played, encoding="utf-8")
+        if page is not None:
+            try:
+                played = make_page(kind, result, rate)
+            except ModelError as error:  # what was computed is kept
+                problem = f"{error}; all but the page is in {folder}"
+            else:  # takes its place after the folder has taken its own
+                pages.enter_context(written_whole(page)).write_text(played, encoding="utf-8")
+    if problem:
+        raise ModelError(problem)
     return [folder / name for name in (*kind.files, _SUMMARY) if (folder / name).exists()]

@@ -6,18 +6,21 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from captum_video import __version__
 from captum_video.cli._errors import ModelError, UsageError
 from captum_video.cli._kind import Kind, Result
+from captum_video.cli._model import Facts
 from captum_video.cli._regression import Numbers
-from captum_video.cli._report import predictions_json
+from captum_video.cli._target import Prediction
 from captum_video.visualization import Report
 
 _SUFFIXES = (".html", ".htm")
+_SHOWN = 10  # answers of each question
 
 
 def page_paths(options: argparse.Namespace, names: Sequence[str]) -> list[Path | None]:
@@ -41,23 +44,25 @@ def page_paths(options: argparse.Namespace, names: Sequence[str]) -> list[Path |
         return [None] * len(names)
     if given.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--report {given}: must end in .html")
-    home = given.resolve().parent
-    for name in names:
-        if home == (options.output / name).resolve():
+    paths = [given]
+    if len(names) > 1:
+        paths = [given.with_name(f"{given.stem}-{name}{given.suffix}") for name in names]
+    for path, name in product(paths, names):
+        if path.resolve().is_relative_to((options.output / name).resolve()):
             raise UsageError(
-                f"--report {given}: {home.name} is the folder of an explanation, which is replaced "
-                "whole: put the page elsewhere"
+                f"--report {given}: {name} is the folder of an explanation, which is replaced whole: "
+                "put the page elsewhere"
             )
+    home = given.resolve().parent
     above = next(folder for folder in (home, *home.parents) if folder.exists())
     if not above.is_dir():
         raise UsageError(f"--report {given}: {above} is a file, not a folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise UsageError(f"--report {given}: {above} is not writable")
-    if given.is_dir():
-        raise UsageError(f"--report {given}: is a folder")
-    if len(names) == 1:
-        return [given]
-    return [given.with_name(f"{given.stem}-{name}{given.suffix}") for name in names]
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"--report {path}: is a folder")
+    return list(paths)
 
 
 def check_page(path: Path | None, overwrite: bool) -> None:
@@ -89,10 +94,9 @@ def make_page(kind: Kind[Any], result: Result[Any], rate: float) -> str:
         ModelError: if the clip is too long for one page.
     """
     report = kind.page(result, rate)
-    for prediction in predictions_json(result):
-        group = prediction["group"]
-        rows = [_answer(row) for row in prediction["ranking"]]
-        report.table(f"Prediction: {group}" if group else "Prediction", rows)
+    for prediction in result.predictions:
+        title = f"Prediction: {prediction.group}" if prediction.group else "Prediction"
+        report.table(title, _answers(result, prediction))
     if result.answer is not None:
         report.table("Outputs", _numbers(result.answer))
     try:
@@ -133,6 +137,8 @@ def new_report(
     explanation, layer = result.explanation, result.explanation.layer
     told: dict[str, object] = {"model": result.facts.name, "clip": clip.name}
     told["frames"] = f"{len(numbers)}, from {numbers[0]} to {numbers[-1]} of the file"
+    told["input"] = _input(result.facts)
+    told |= explanation.parameters
     if explanation.seed is not None:
         told["relevance starts with"] = explanation.seed
     if layer is not None:
@@ -161,7 +167,7 @@ def new_report(
 
 
 def target_name(result: Result[Any]) -> str:
-    """What the page calls an explained output: its name, with its question where that is needed.
+    """What the page calls an explained output: its name, with its question or number if need be.
 
     Args:
         result: what came of a clip.
@@ -169,10 +175,22 @@ def target_name(result: Result[Any]) -> str:
     Returns:
         A name that no other output has.
     """
-    target = result.target
-    if result.facts.classes.count(target.name) > 1 and target.group:
-        return f"{target.name} ({target.group})"
-    return target.name
+    facts, target = result.facts, result.target
+    if facts.classes.count(target.name) < 2:
+        return target.name
+    namesakes = [i for i in target.indices if facts.classes[i] == target.name]
+    told = target.group if target.group and len(namesakes) == 1 else target.index
+    return f"{target.name} ({told})"
+
+
+def _input(facts: Facts) -> str:
+    size = f"{facts.size[1]}x{facts.size[0]} pixels, " if facts.size else ""
+    if max(len(facts.mean), len(facts.std)) > 3:  # of every dimension of a skeleton
+        return f"{size}normalised by the model's mean and standard deviation"
+    mean, std = (
+        ", ".join(f"{value:.4g}" for value in values) for values in (facts.mean, facts.std)
+    )
+    return f"{size}less mean {mean}, divided by standard deviation {std}"
 
 
 def note_of(result: Result[Any]) -> str:
@@ -195,10 +213,17 @@ def note_of(result: Result[Any]) -> str:
     return f"{', '.join(parts).capitalize()}." if parts else ""
 
 
-def _answer(row: Mapping[str, Any]) -> dict[str, object]:
-    chance = row["probability"]
-    told = {} if chance is None else {"probability, %": round(100 * chance, 2)}
-    return {"class": row["name"], **told, "score": row["score"]}
+def _answers(result: Result[Any], prediction: Prediction) -> list[dict[str, object]]:
+    """The most likely answers to a question, and all that were explained."""
+    explained = {told.target.index for told in (result, *result.others)}
+    rows = []
+    for place, index in enumerate(prediction.ranking):
+        if place < _SHOWN or index in explained:
+            row: dict[str, object] = {"class": result.facts.class_name(index)}
+            if prediction.probabilities is not None:
+                row["probability, %"] = round(100 * prediction.probabilities[place], 2)
+            rows.append({**row, "score": prediction.scores[place]})
+    return rows
 
 
 def _numbers(answer: Numbers) -> list[dict[str, object]]:

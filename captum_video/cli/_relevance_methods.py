@@ -22,6 +22,12 @@ from captum_video.cli._request import Explain, Explanation, Method, Request
 from captum_video.metrics import temporal_share
 from captum_video.relevance.rules import AlphaBeta
 
+_READ_AT = {
+    "same": "the frame's own place in its frozen clip",
+    "mean": "the mean of all copies in its frozen clip",
+    "first": "the first copy in its frozen clip",
+}
+
 
 def _plan_discriminative(options: argparse.Namespace, model: nn.Module, facts: Facts) -> Explain:
     return partial(
@@ -48,6 +54,7 @@ def _discriminative(request: Request, seed: str | None, frozen_frame: Any) -> Ex
         float(temporal_share(scored)),
         frozen.scores[0].float().cpu(),
         _frozen_predictions(request, frozen.predictions[0]),
+        parameters={**_rules(request), "spatial relevance read at": _READ_AT[frozen_frame]},
     )
 
 
@@ -83,7 +90,8 @@ def _plan_deep_taylor(options: argparse.Namespace, model: nn.Module, facts: Fact
 def _deep_taylor(request: Request, seed: str | None) -> Explanation:
     method = DeepTaylor(request.model, **_deep_taylor_options(request, seed))
     relevance = method.attribute(request.inputs, target=request.target.index)
-    return Explanation({"relevance": relevance[0].cpu()}, "relevance", seed or "score")
+    maps = {"relevance": relevance[0].cpu()}
+    return Explanation(maps, "relevance", seed or "score", parameters=_rules(request))
 
 
 def _plan_selective(options: argparse.Namespace, model: nn.Module, facts: Facts) -> Explain:
@@ -97,7 +105,14 @@ def _selective(request: Request, seed: str) -> Explanation:
         name: method.attribute(request.inputs, target=request.target.index)[0].cpu()
         for name, method in (("total", total), ("selective", selective))
     }
-    return Explanation(maps, "selective", seed)
+    kept = f"changes of more than {selective.threshold:g} times the standard deviation"
+    return Explanation(maps, "selective", seed, parameters={**_rules(request), "kept": kept})
+
+
+def _rules(request: Request) -> dict[str, str]:
+    """The rules of :func:`_deep_taylor_options`, in words."""
+    first = "; z-beta over the range of pixels in the first layer" if request.facts.size else ""
+    return {"rules": f"alpha 1, beta 0{first}"}
 
 
 def _deep_taylor_options(request: Request, seed: str | None) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -134,6 +134,7 @@ class Explanation:
         attention: the frames' weights, if the method tells.
         objective: what was explained, if not a class.
         decoded: layers in the input's domain, if the method draws them.
+        parameters: names and values of what else the method was told, in words.
     """
 
     maps: dict[str, Tensor]
@@ -146,6 +147,7 @@ class Explanation:
     attention: Attention | None = None
     objective: Objective | None = None
     decoded: tuple[Decoded, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 Explain = Callable[[Request], Explanation]

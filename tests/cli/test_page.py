@@ -1,12 +1,8 @@
-"""The page that the command writes: what it holds, where it goes, and when there is none."""
+"""The page that the command writes: what it holds."""
 
 from __future__ import annotations
 
-import errno
-import functools
 import json
-import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from captum_video import DiscriminativeRelevance, VideoGradCam, normalized_range
-from captum_video.cli import _output, _page
 from captum_video.io import prepare, read_clip, split_joints
-from captum_video.visualization import Report
 from tests.cli.workplace import SMALL, explain, model_of, summary
 from tests.io.skeletons import IDS, walk, write_skeleton
 
 NET = ("--model", "tinynets:net", *SMALL)
 INFORMED = ("--model", "tinynets:informed")
+_READ = "spatial relevance read at"
 CAM = ("--method", "video-grad-cam", "--layer", "body.0")
 
 
@@ -165,98 +160,66 @@ def test_relevance_of_joints_for_two_classes() -> None:
     assert page["palettes"][0]["name"].startswith("orange")
 
 
-def test_each_of_several_clips_has_a_page() -> None:
-    os.link("walk.mp4", "run.mp4")
-    assert explain("walk.mp4", "run.mp4", *NET, *CAM, "--report", "pages/p.html") == 0
-    assert sorted(os.listdir("pages")) == ["p-run.html", "p-walk.html"]
-    assert dict(content("pages/p-run.html")["parameters"])["clip"] == "run.mp4"
+def test_classes_of_one_name_are_told_apart() -> None:
+    Path("names.txt").write_text("crane\ndog\ncrane\nfox\ncrane\n")
+    options = (*NET, *CAM, "--classes", "names.txt", "--target", "0", "--also", "2")
+    assert explain("walk.mp4", *options, "--report", "page.html") == 0
+    page = content()
+    assert [target["name"] for target in page["targets"]] == ["crane (0)", "crane (2)"]
+    for target in page["targets"]:
+        map_ = VideoGradCam(model_of("net"), "body.0").attribute(
+            seen(), target=int(target["name"][-2])
+        )
+        total = np.add(target["maps"][0]["positive"], target["maps"][0]["negative"])
+        assert np.allclose(total, map_[0, 0].double().sum((1, 2)), rtol=1e-4, atol=1e-7)
+        score = float(model_of("net")(seen()).detach()[0, int(target["name"][-2])])
+        assert target["note"] == f"Score {score:.4g}."
 
 
 @pytest.mark.parametrize(
-    ("options", "text"),
+    ("options", "name", "value"),
     [
-        ("--report page.txt", "--report page.txt: must end in .html"),
-        ("--also 1", "--also 1: is for the page: give --report FILE.html"),
-        ("--report explanations/walk/p.html", "walk is the folder of an explanation"),
-        ("--report walk.mp4/p.html", "walk.mp4 is a file, not a folder"),
-        ("--report folder.html", "--report folder.html: is a folder"),
-        ("--report p.html --also 9", "--also 9: the model's classes are 0 to 4"),
+        ("--frozen-frame first", _READ, "the first copy in its frozen clip"),
+        ("--frozen-frame mean", _READ, "the mean of all copies in its frozen clip"),
+        ("", "rules", "alpha 1, beta 0; z-beta over the range of pixels in the first layer"),
+        ("--method selective-relevance", "kept", "changes of more than 1 times the standard deviation"),
+        ("--mean 0.5", "input", "16x16 pixels, less mean 0.5, divided by standard deviation 1"),
     ],
-)
-def test_what_cannot_be_is_said_before_any_work(
-    options: str, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("folder.html").mkdir()
-    assert explain("walk.mp4", *NET, *CAM, *options.split()) in (1, 2)
-    assert text in capsys.readouterr().err
-    assert not list(Path("explanations").rglob("*"))
-    assert not Path("p.html").exists()
+)  # fmt: skip
+def test_what_the_method_was_told_is_told(options: str, name: str, value: str) -> None:
+    assert explain("walk.mp4", *NET, *options.split(), "--report", "page.html") == 0
+    assert dict(content()["parameters"])[name] == value
 
 
-def test_a_folder_that_is_not_writable(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(_page.os, "access", lambda path, mode: Path(path).name != "kept")
-    Path("kept").mkdir()
-    assert explain("walk.mp4", *NET, *CAM, "--report", "kept/new/p.html") == 2
-    assert "kept is not writable" in capsys.readouterr().err
+def test_the_loss_is_told() -> None:
+    np.save("truth.npy", np.zeros((1, 5), dtype=np.float32))
+    options = ("--method", "regression-grad-cam", "--layer", "body.0", "--truth", "truth.npy")
+    loss = ("--loss", "torch.nn.functional:mse_loss")
+    assert explain("walk.mp4", *NET, *options, *loss, "--report", "page.html") == 0
+    facts = dict(content()["parameters"])
+    value = float(model_of("net")(seen()).detach().square().mean())
+    assert facts["loss"].endswith(f" = {value:.4g}")
+    assert facts["objective"] == "negative-loss"
 
 
-def test_untargeted_methods_take_no_further_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    write_skeleton(Path("solo.skeleton"), [{IDS[0]: body / 8} for body in walk(12)])
-    options = ("--method", "feature-map-decoder", "--report", "p.html", "--also", "bow")
-    assert explain("solo.skeleton", "--model", "tinyskeletons:informed", *options) == 2
-    assert "--also is not for feature-map-decoder" in capsys.readouterr().err
+def test_what_the_temporal_share_means() -> None:
+    assert explain("walk.mp4", *NET, "--report", "page.html") == 0
+    note = content()["targets"][0]["note"]
+    assert note.endswith("(0: all owed to appearance, 1: all to motion).")
 
 
-def test_an_older_page_is_kept_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("page.html").write_text("mine")
-    assert explain("walk.mp4", *NET, *CAM, "--report", "page.html") == 1
-    assert "page.html exists: give --overwrite, or another --report" in capsys.readouterr().err
-    assert Path("page.html").read_text() == "mine"
-    assert not list(Path("explanations").rglob("*"))
-    assert explain("walk.mp4", *NET, *CAM, "--report", "page.html", "--overwrite") == 0
-    assert content()["targets"]
-
-
-def test_a_clip_too_long_for_one_page_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert explain("walk.mp4", *NET, *CAM, "--report", "page.html", "--output", "first") == 0
-    size = Path("page.html").stat().st_size
-    monkeypatch.setattr(_page, "Report", functools.partial(Report, max_bytes=size - 3000))
-    assert explain("walk.mp4", *NET, *CAM, "--report", "other.html") == 1
-    error = capsys.readouterr().err
-    assert "walk.mp4: --report: the page would take" in error
-    assert " for 4 frames" in error
-    assert re.search(
-        r"more than the \d+ bytes that a page may take: give --frames [123], or", error
+def test_an_unlikely_class_that_was_explained_is_in_the_table() -> None:
+    names = [f"class {k}" for k in range(14)]
+    Path("names.txt").write_text("\n".join(names))
+    Path("wide.py").write_text(
+        "import torch\nfrom tinynets import Net\n\n"
+        "def net():\n    model = Net()\n    torch.manual_seed(0)\n"
+        "    model.head = torch.nn.Linear(48, 14)\n    return model\n"
     )
-    assert not list(Path("explanations").rglob("*"))
-    assert not Path("other.html").exists()
-
-
-def test_a_page_appears_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        def __init__(self, path: Path) -> None:
-            self.path = path
-
-        def __enter__(self) -> Path:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        def __exit__(self, *_: object) -> None:
-            raise AssertionError("never entered")
-
-    Path("page.html").write_text("older")
-    monkeypatch.setattr(_output, "written_whole", Full)
-    assert explain("walk.mp4", *NET, *CAM, "--report", "page.html", "--overwrite") == 1
-    assert Path("page.html").read_text() == "older"
-
-
-def test_colours_that_all_can_tell_apart() -> None:
-    pictures = []
-    for more in ((), ("--colour-blind", "--overwrite")):
-        assert explain("walk.mp4", *NET, *CAM, *more) == 0
-        pictures.append(Path("explanations/walk/strip.png").read_bytes())
-    assert pictures[0] != pictures[1]
-    assert torch.is_tensor(load_file("explanations/walk/relevance.safetensors")["grad_cam"])
+    options = ("--model", "wide:net", *SMALL, *CAM, "--classes", "names.txt")
+    assert explain("walk.mp4", *options) == 0
+    last = model_of("net", "wide")(seen())[0].argsort(descending=True).tolist()
+    more = ("--also", names[last[13]], "--report", "page.html", "--overwrite")
+    assert explain("walk.mp4", *options, *more) == 0
+    rows = [row[0] for row in content()["tables"][0]["rows"]]
+    assert rows == [names[k] for k in [*last[:10], last[13]]]
