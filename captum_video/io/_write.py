@@ -28,6 +28,13 @@ FORMATS: dict[str, tuple[str, tuple[str, ...], str]] = {
     ".gif": ("gif", ("gif",), "GIF"),
 }
 _BT709 = 1
+_FINEST = 1001 * 60  # denominator of a rate
+# Matroska and WebM count milliseconds; a GIF's frame lasts at most 65535 hundredths of a second
+_RATES = {
+    ".mkv": (Fraction(1, _FINEST), 1000),
+    ".webm": (Fraction(1, _FINEST), 1000),
+    ".gif": (Fraction(1, 655), 50),
+}
 
 
 def write_video(
@@ -155,10 +162,6 @@ class Encoding:
                 f"cannot tell a video format from {target.name!r}: use {', '.join(FORMATS)}"
             )
         check_rate(fps)
-        if suffix == ".gif" and fps > 50:
-            raise ValueError(
-                f"a GIF shows at most 50 frames per second, got {fps}: use .mp4 or .webm"
-            )
         if not 0 <= crf <= 51:
             raise ValueError(f"crf must lie in 0..51, got {crf}")
         container, encoders, name = FORMATS[suffix]
@@ -170,7 +173,12 @@ class Encoding:
                 f"this FFmpeg has no {name} encoder ({' or '.join(encoders)})",
                 f"It can write {others or 'no video'}; `pip install av` brings a full one",
             )
-        rate = Fraction(fps).limit_denominator(1001 * 60)
+        rate = Fraction(float(fps)).limit_denominator(_FINEST)
+        lowest, highest = _RATES.get(suffix, (Fraction(1, _FINEST), 1_000_000))
+        if not lowest <= rate <= highest:
+            raise ValueError(
+                f"a {suffix} file shows from {lowest} to {highest} frames per second, got {fps}"
+            )
         return cls(target, container, encoder, rate, crf, loop)
 
     def write(self, file: IO[bytes], pictures: np.ndarray) -> None:

@@ -2,9 +2,11 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 
@@ -117,13 +119,46 @@ def test_whether_an_encoder_is_there() -> None:
     assert not _write._has_encoder("no-such-codec")
 
 
+@pytest.mark.parametrize("name", ["c.mp4", "c.webm", "c.gif"])
+def test_rates_of_other_types(tmp_path: Path, name: str) -> None:
+    for fps in (np.float32(5), np.float64(5), np.int64(5), Fraction(5)):
+        clip = read_clip(write_video(tmp_path / name, smooth(3), fps))  # type: ignore[arg-type]
+        assert clip.times == pytest.approx((0, 0.2, 0.4), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "told"),
+    [
+        ("c.mp4", 1e-9, "a .mp4 file shows from 1/60060 to 1000000 frames per second, got 1e-09"),
+        ("c.mp4", 1e12, "from 1/60060 to 1000000 frames"),
+        ("c.webm", 1e-9, "from 1/60060 to 1000 frames"),
+        ("c.webm", 1001, "from 1/60060 to 1000 frames"),
+        ("c.gif", 1e-9, "from 1/655 to 50 frames"),
+        ("c.gif", 1 / 656, "from 1/655 to 50 frames"),
+    ],
+)
+def test_rates_that_no_file_holds(tmp_path: Path, name: str, fps: float, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        write_video(tmp_path / name, smooth(3), fps)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "fps"), [("c.mp4", 1 / 60060), ("c.mkv", 1000), ("c.webm", 0.001), ("c.gif", 1 / 655)]
+)
+def test_rates_at_the_limit(tmp_path: Path, name: str, fps: float) -> None:
+    with av.open(str(write_video(tmp_path / name, smooth(3), fps))) as container:
+        frames = list(container.decode(video=0))
+    assert [frame.time for frame in frames] == pytest.approx([0, 1 / fps, 2 / fps])
+
+
 def test_arguments_are_checked(tmp_path: Path) -> None:
     frames = smooth(2)
     with pytest.raises(ValueError, match=r"cannot tell a video format from 'c\.txt': use \.mp4"):
         write_video(tmp_path / "c.txt", frames, 10)
     with pytest.raises(ValueError, match="fps must be a positive number, got nan"):
         write_video(tmp_path / "c.mp4", frames, float("nan"))
-    with pytest.raises(ValueError, match="at most 50 frames per second, got 60"):
+    with pytest.raises(ValueError, match="from 1/655 to 50 frames per second, got 60"):
         write_video(tmp_path / "c.gif", frames, 60)
     with pytest.raises(ValueError, match=r"crf must lie in 0\.\.51, got 99"):
         write_video(tmp_path / "c.mp4", frames, 10, crf=99)
