@@ -28,11 +28,11 @@ FORMATS: dict[str, tuple[str, tuple[str, ...], str]] = {
     ".gif": ("gif", ("gif",), "GIF"),
 }
 _BT709 = 1
-_FINEST = 1001 * 60  # denominator of a rate
+_FINEST = 1001 * 60  # denominator of a rate; x264 refuses such rates as 1 / 60060
 # Matroska and WebM count milliseconds; a GIF's frame lasts at most 65535 hundredths of a second
 _RATES = {
-    ".mkv": (Fraction(1, _FINEST), 1000),
-    ".webm": (Fraction(1, _FINEST), 1000),
+    ".mkv": (Fraction(1, 10_000), 1000),
+    ".webm": (Fraction(1, 10_000), 1000),
     ".gif": (Fraction(1, 655), 50),
 }
 
@@ -174,7 +174,7 @@ class Encoding:
                 f"It can write {others or 'no video'}; `pip install av` brings a full one",
             )
         rate = Fraction(float(fps)).limit_denominator(_FINEST)
-        lowest, highest = _RATES.get(suffix, (Fraction(1, _FINEST), 1_000_000))
+        lowest, highest = _RATES.get(suffix, (Fraction(1, 10_000), 1_000_000))
         if not lowest <= rate <= highest:
             raise ValueError(
                 f"a {suffix} file shows from {lowest} to {highest} frames per second, got {fps}"
