@@ -62,7 +62,7 @@ def _answer(text: str) -> str | int | Callable[[Any], Any]:
 
 def _feed(text: str) -> str | Callable[[Any], Any]:
     _, colon, rest = text.partition(":")
-    if not colon or re.fullmatch("[NCTHW]*", rest):
+    if not colon or re.fullmatch("[0-9:NCTHW]*", rest):
         return text
     return _function("--feed", text, "FORM, FORM:AXES")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from keyword import iskeyword
@@ -17,6 +18,7 @@ from captum_video.nn._answer import WrappingError, described
 Inputs = str | Callable[..., Any] | None
 _AXES = "NCTHW"
 _FORMS = ("tensor", "list", "tuple")
+_SPEC = re.compile(r"(\w+)(?::([0-9]+))?(?::(.*))?")
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,10 @@ class Feed:
     """How a model is called.
 
     Attributes:
-        given: what the caller said: ``None``, ``FORM``, ``FORM:AXES``, or a function.
+        given: what the caller said: ``None``, ``FORM``, ``FORM:COUNT``, ``FORM:AXES``,
+            ``FORM:COUNT:AXES``, or a function.
         form: ``"tensor"``, ``"list"``, ``"tuple"``, or a keyword.
+        count: how many of the arguments are clips; None if the caller did not say.
         order: the axes of ``(N, C, T, H, W)`` in the model's order; None for as they are.
         takes: how many arguments the function takes; None for all of them.
         others: the names of the model's parameters, in their order; None if that is not known.
@@ -33,6 +37,7 @@ class Feed:
 
     given: Inputs
     form: str
+    count: int | None
     order: tuple[int, ...] | None
     takes: int | None
     others: tuple[str, ...] | None
@@ -50,33 +55,23 @@ class Feed:
 
         Raises:
             TypeError: for what is neither string, function nor None.
-            WrappingError: for a keyword that the model does not take, or axes that are none.
+            WrappingError: for a keyword that the model does not take, a count of no clips or beside a
+                keyword, or axes that are none.
         """
         parameters = _parameters(model.forward)
         others = None if parameters is None else tuple(p.name for p in parameters if _ordered(p))
         if callable(inputs):
-            return cls(inputs, "tensor", None, _arity(inputs), others)
+            return cls(inputs, "tensor", None, None, _arity(inputs), others)
         if inputs is not None and not isinstance(inputs, str):
             raise TypeError(
                 "inputs must be 'tensor', 'list', 'tuple', the name of an argument, a function of "
                 f"the clip, or None, got {inputs!r}"
             )
-        form, colon, axes = (inputs or "tensor").partition(":")
-        if inputs == "" or not form.isidentifier() or iskeyword(form):
-            raise WrappingError(
-                "inputs", inputs, f"must begin with {', '.join(_FORMS)} or an argument's name"
-            )
-        if colon and sorted(axes) != sorted(_AXES):
-            raise WrappingError(
-                "inputs",
-                inputs,
-                f"the axes must be the letters {_AXES} in the order that the model takes, such as "
-                f"NTCHW, got {axes!r}",
-            )
+        form, count, axes = _parts(inputs)
         if form not in _FORMS and parameters is not None:
             _check_keyword(inputs, form, parameters, model)
-        order = tuple(map(_AXES.index, axes)) if axes not in ("", _AXES) else None
-        return cls(inputs, form, order, None, others)
+        order = None if axes in (None, _AXES) else tuple(map(_AXES.index, axes))
+        return cls(inputs, form, count, order, None, others)
 
     def arguments(self, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the model is called with.
@@ -89,7 +84,8 @@ class Feed:
 
         Raises:
             TypeError: if nothing is given, or more than the model takes.
-            WrappingError: if a clip has other axes, or the function returns nothing to call with.
+            WrappingError: if a clip has other axes, if it cannot be told how many clips there are, or if
+                the function returns nothing to call with.
         """
         if not given:
             raise TypeError("the model must be called with at least one clip, got no argument")
@@ -108,13 +104,39 @@ class Feed:
             return (made, *rest), {}
         if self.form not in _FORMS:
             return self._beside({self.form: self._turned(given[0])}, given[1:])
-        count = _clips(given)
+        if self.form == "tensor" and self.order is None and self.count is None:
+            return given, {}
+        count = self._clips(given)
         clips, rest = tuple(self._turned(clip) for clip in given[:count]), given[count:]
         if self.form == "tensor":
             return (*clips, *rest), {}
         return (list(clips) if self.form == "list" else clips, *rest), {}
 
+    def _clips(self, given: tuple[Any, ...]) -> int:
+        """How many of the arguments are clips."""
+        if self.count is not None:
+            if len(given) < self.count:
+                clips = "1 clip" if self.count == 1 else f"{self.count} clips"
+                raise WrappingError("inputs", self.given, f"wants {clips}, got {len(given)}")
+            return self.count
+        first, second = (*given, None)[:2]
+        alike = isinstance(first, Tensor) and isinstance(second, Tensor)
+        if alike and first.dim() == second.dim():  # a mask may have a clip's whole shape
+            order = "" if self.order is None else ":" + "".join(_AXES[i] for i in self.order)
+            one, two = (f"'{self.form}:{count}{order}'" for count in (1, 2))
+            raise WrappingError(
+                "inputs",
+                self.given,
+                f"a tensor {tuple(second.shape)} beside {tuple(first.shape)} may be a clip or a "
+                f"further argument: say how many clips there are, such as {one} or {two}",
+            )
+        return 1
+
     def _turned(self, clip: Any) -> Any:
+        if not isinstance(clip, Tensor):
+            raise WrappingError(
+                "inputs", self.given, f"clips must be tensors, got {described(clip)}"
+            )
         if self.order is None:
             return clip
         if clip.dim() != len(_AXES):
@@ -140,11 +162,27 @@ class Feed:
         return (), {**named, **dict(zip(free, rest, strict=False))}
 
 
-def _clips(given: tuple[Any, ...]) -> int:
-    """How many arguments are clips: the leading tensors with as many axes as the first."""
-    axes = given[0].dim() if isinstance(given[0], Tensor) else None
-    alike = [isinstance(one, Tensor) and one.dim() == axes for one in given]
-    return alike.index(False) if False in alike else len(given)
+def _parts(given: str | None) -> tuple[str, int | None, str | None]:
+    """The form, the number of clips and the axes."""
+    found = _SPEC.fullmatch("tensor" if given is None else given)
+    form = found[1] if found else ""
+    if found is None or not form.isidentifier() or iskeyword(form):
+        raise WrappingError(
+            "inputs", given, f"must begin with {', '.join(_FORMS)} or an argument's name"
+        )
+    count, axes = None if found[2] is None else int(found[2]), found[3]
+    if count is not None and form not in _FORMS:
+        raise WrappingError("inputs", given, f"a keyword takes one clip, got a count of {count}")
+    if count == 0:
+        raise WrappingError("inputs", given, "there must be at least one clip, got a count of 0")
+    if axes is not None and sorted(axes) != sorted(_AXES):
+        raise WrappingError(
+            "inputs",
+            given,
+            f"the axes must be the letters {_AXES} in the order that the model takes, such as "
+            f"NTCHW, got {axes!r}",
+        )
+    return form, count, axes
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
@@ -160,10 +198,12 @@ def _ordered(parameter: inspect.Parameter) -> bool:
 
 
 def _arity(function: Callable[..., Any]) -> int | None:
-    parameters = _parameters(function)
+    """How many arguments a function asks for; None for all. One with a default is its own matter."""
+    parameters = _parameters(function.forward if isinstance(function, Module) else function)
     if parameters is None:
         return None
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    asked = [p for p in parameters if p.default is p.empty]
+    return max(1, sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in asked))
 
 
 def _check_keyword(

@@ -217,10 +217,12 @@ def wrap_model(model: Module, output: Output = None, inputs: Inputs = None) -> W
             the result still gives ``(N, C, T, H, W)``. A function of the clip returns what the model
             is to be called with: a tensor, a list or tuple, or a dict of arguments by name.
 
-    Several inputs are clips as far as they have as many axes as the first; ``"list"`` and ``"tuple"``
-    hold all of them, and what follows (``additional_forward_args``) is handed on after them. Beside a
-    keyword, further arguments fill the model's remaining parameters in their order. A function gets as
-    many of the arguments as it takes, and the others are handed on.
+    What follows the clip (``additional_forward_args``) is handed on after it. Several inputs are
+    counted behind a colon: ``"list:2"`` is ``model([x, y])``, ``"list:2:NTCHW"`` has both frames first. A
+    mask looks like a clip, so with ``"list"``, ``"tuple"`` and turned axes a second tensor with as many
+    axes as the first is refused until the count says which it is. Beside a keyword, further arguments
+    fill the model's remaining parameters in their order. A function gets as many of the arguments as
+    it has parameters without a default (``*args``: all), and the others are handed on.
 
     Returns:
         The module; ``unwrapped`` is the model. Copied and pickled as any module, if ``output`` and

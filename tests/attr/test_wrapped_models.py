@@ -241,9 +241,9 @@ def test_a_list_of_several_inputs_and_further_arguments(kind: Callable[[Any], An
     net = seeded(Pathways())
     pair = X[:, :, ::2].clone().requires_grad_(), X.clone().requires_grad_()
     options = {"target": 1, "additional_forward_args": (-0.5,)}
-    found = kind(wrap_model(net, inputs="list")).attribute(pair, **options)
+    found = kind(wrap_model(net, inputs="list:2")).attribute(pair, **options)
     assert_same_bits(found, kind(TwoPathways(net)).attribute(pair, **options))
-    maps = VideoGradCam(wrap_model(net, inputs="list"), "slow.features.3").attribute(
+    maps = VideoGradCam(wrap_model(net, inputs="list:2"), "slow.features.3").attribute(
         pair, **options
     )
     assert_same_bits(

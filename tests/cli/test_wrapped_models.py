@@ -53,6 +53,8 @@ def assert_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
         ("Listed", ("--answer", "-1")),
         ("Single", ("--feed", "list")),
         ("Single", ("--feed", "tuple")),
+        ("Single", ("--feed", "list:1")),
+        ("Single", ("--feed", "list:1:NCTHW")),
         ("Plain", ("--feed", "tensor")),
         ("Plain", ("--feed", "x")),
         ("Scored", ("--feed", "x")),
@@ -185,6 +187,8 @@ def test_a_regression_s_answer() -> None:
             ("--feed", "x:NTCH"),
             "--feed x:NTCH: the axes must be the letters NCTHW in the order",
         ),
+        ("Single", ("--feed", "list:2"), "--feed list:2: wants 2 clips, got 1"),
+        ("Plain", ("--feed", "x:2"), "--feed x:2: a keyword takes one clip, got a count of 2"),
         ("Plain", ("--feed", "x:"), "--feed x:: the axes must be the letters NCTHW"),
         (
             "Plain",

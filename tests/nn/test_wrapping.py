@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -244,42 +242,6 @@ def test_arguments_of_a_model_that_takes_all() -> None:
     assert kwargs == {"mask": 2, "pixels": X}
 
 
-def test_several_inputs() -> None:
-    model, flow = Loose(), clip(2, 2, 4, 5, 6)
-    for form, kind in (("list", list), ("tuple", tuple)):
-        wrap_model(model, inputs=form)(X, flow, A)
-        (both, rest), _ = heard(model)
-        assert type(both) is kind
-        assert [one is other for one, other in zip(both, (X, flow), strict=True)] == [True, True]
-        assert rest is A  # it has other axes than the clips
-    wrap_model(model, inputs="list:NTCHW")(X, flow, 1)
-    (both, rest), _ = heard(model)
-    assert [tuple(one.shape) for one in both] == [(2, 4, 3, 5, 6), (2, 4, 2, 5, 6)]
-    assert rest == 1
-    wrap_model(model)(X, flow)
-    assert heard(model) == ((X, flow), {})
-
-
-@pytest.mark.parametrize(
-    ("function", "count"),
-    [
-        (lambda x: [x], 1),
-        (lambda x, flow: [x, flow], 2),
-        (lambda *clips: list(clips), 3),
-        (functools.partial(lambda x, flow, swap: [flow, x], swap=True), 2),
-    ],
-)
-def test_a_function_gets_what_it_takes(function: Callable[..., Any], count: int) -> None:
-    model, flow = Loose(), clip(2, 2, 4, 5, 6)
-    wrap_model(model, inputs=function)(X, flow, A)
-    (made, *rest), _ = heard(model)
-    assert len(made) == count
-    assert all(any(one is other for other in (X, flow, A)[:count]) for one in made)
-    assert [one is other for one, other in zip(rest, (X, flow, A)[count:], strict=True)] == [
-        True
-    ] * (3 - count)
-
-
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
@@ -310,6 +272,14 @@ def test_a_function_gets_what_it_takes(function: Callable[..., Any], count: int)
         ),
         ({"inputs": "clip:"}, ValueError, "inputs 'clip:': the axes must be .* got ''"),
         ({"inputs": "list:nctHW"}, ValueError, "the axes must be .* got 'nctHW'"),
+        ({"inputs": "list:2:"}, ValueError, "inputs 'list:2:': the axes must be .* got ''"),
+        ({"inputs": "list:0"}, ValueError, "inputs 'list:0': there must be at least one clip, got"),
+        ({"inputs": "list:-1"}, ValueError, "inputs 'list:-1': the axes must be .* got '-1'"),
+        (
+            {"inputs": "clip:2"},
+            ValueError,
+            "inputs 'clip:2': a keyword takes one clip, got a count",
+        ),
     ],
 )
 def test_what_is_known_at_once(options: Any, error: type[Exception], text: str) -> None:
