@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_video._core.arrays import host_tensor
+
 
 class ClipError(ValueError):
     """A clip that cannot be read or written; the message names the file, the cause and the cure.
@@ -158,11 +160,10 @@ def frames_first(frames: Tensor | np.ndarray) -> Tensor:
         A uint8 tensor (T, C, H, W) on the CPU; a view where possible.
 
     Raises:
-        ValueError: for another type, rank or number of channels, and for no frames.
+        ValueError: for another type, rank or number of channels, for a masked array, and for no
+            frames.
     """
-    if not isinstance(frames, (Tensor, np.ndarray)):
-        raise ValueError(f"frames must be a tensor or an array, got {type(frames).__name__}")
-    tensor = torch.as_tensor(frames).detach().cpu()
+    tensor = host_tensor(frames, "frames")
     shape = tuple(tensor.shape)
     if tensor.dtype != torch.uint8:
         raise ValueError(

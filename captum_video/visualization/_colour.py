@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from torch import Tensor
 
+from captum_video._core.arrays import host_tensor
 from captum_video._core.errors import close_matches
 
 _WHITE = "#ffffff"
@@ -49,9 +50,10 @@ def clip_map(relevance: Tensor | np.ndarray, name: str = "relevance") -> np.ndar
         float64, (T, H, W).
 
     Raises:
-        ValueError: for another rank, several clips, no values, or values that are not finite.
+        ValueError: for another rank, several clips, no values, values that are not finite or not
+            real, and for a masked or sparse one.
     """
-    values = torch.as_tensor(relevance).detach().cpu()
+    values = host_tensor(relevance, name)
     shape = tuple(values.shape)
     if values.dim() == 5 and shape[0] > 1:
         raise ValueError(f"{name} holds {shape[0]} clips, shape {shape}: draw one, {name}[i]")
@@ -62,7 +64,7 @@ def clip_map(relevance: Tensor | np.ndarray, name: str = "relevance") -> np.ndar
     channels = values.reshape(-1, *shape[-3:])
     summed = channels[0].to(torch.float64, copy=True)
     for channel in channels[1:]:
-        summed += channel
+        summed += channel if channel.is_floating_point() else channel.double()
     if not bool(summed.sum().isfinite()) and not bool(values.isfinite().all()):
         bad = int((~values.isfinite()).sum())
         raise ValueError(f"{name} has {bad} values that are not finite (NaN or infinity)")

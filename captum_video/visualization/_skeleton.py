@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_video._core.arrays import host_tensor
 from captum_video._core.errors import close_matches
 from captum_video._core.skeletons import (
     KINECT_BONES,
@@ -96,7 +97,7 @@ def finite(values: Tensor | np.ndarray, name: str) -> np.ndarray:
     Raises:
         ValueError: for no values or values that are not finite.
     """
-    found = torch.as_tensor(values).detach().cpu().double()
+    found = host_tensor(values, name).double()
     if not found.numel():
         raise ValueError(f"{name} holds no value, shape {tuple(found.shape)}")
     bad = int((~found.isfinite()).sum())
