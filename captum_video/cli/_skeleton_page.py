@@ -9,12 +9,12 @@ from captum_video.cli._kind import Result
 from captum_video.cli._page import new_report, note_of, target_name
 from captum_video.cli._skeleton import Skeletons, joint_weights
 from captum_video.io import split_joints
-from captum_video.visualization import Report, skeleton_frames
+from captum_video.visualization import Report, robust_maximum, skeleton_frames
 
 _RELEVANCE = (
     "Relevance is the decision handed back to the joints' coordinates, layer by layer; a dot sums it "
     "over the three axes. Red (or orange) counts for what was explained, blue (or purple) against it; "
-    "the larger a dot, the more.\n"
+    "the larger a dot, the more, on one scale for all classes.\n"
     "It hands one decision back by fixed rules. It does not say what would happen if those joints "
     "moved otherwise, and it does not tell posture from motion."
 )
@@ -47,10 +47,14 @@ def page(result: Result[Skeletons], rate: float) -> Report:
     if explanation.decoded:
         curves = {f"movement, {name}": _movement(values) for name, values in sequences.items()}
         return report.add({}, curves=curves)
-    for told in (result, *result.others):
-        weights = joint_weights(told.explanation.maps[told.explanation.ranked])
+    explained = (result, *result.others)
+    every = [joint_weights(told.explanation.maps[told.explanation.ranked]) for told in explained]
+    scale = robust_maximum(*(weights.numpy() for weights in every)) or None  # one for all classes
+    for told, weights in zip(explained, every, strict=True):
         name = target_name(told)
-        drawn = skeleton_frames({"input": source.sequence}, weights=weights, cmap=result.cmap)
+        drawn = skeleton_frames(
+            {"input": source.sequence}, weights=weights, cmap=result.cmap, saturation=scale
+        )
         report.panel(f"relevance for {name}", drawn)
         report.add({}, name, curves={"relevance": weights.sum(0)}, note=note_of(told))
     return report

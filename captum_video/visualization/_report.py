@@ -14,15 +14,25 @@ from torch import Tensor
 
 from captum_video._core.files import written_whole
 from captum_video.io import frame_indices, frames_last
-from captum_video.visualization._captions import caption_of
+from captum_video.visualization._captions import caption_of, given_caption
 from captum_video.visualization._colour import clip_map, colour_map, robust_maximum
 from captum_video.visualization._report_data import (
     LEVELS,
+    Table,
     Target,
     TooLarge,
     Video,
     page,
     video,
+)
+from captum_video.visualization._report_given import (
+    check_known,
+    check_words,
+    each,
+    named,
+    numbers,
+    texts,
+    zero_maps,
 )
 
 _SUFFIXES = (".html", ".htm")
@@ -89,14 +99,16 @@ class Report:
             raise ValueError(f"max_bytes must be positive, got {max_bytes}")
         robust_maximum(np.zeros(1), outlier_perc=outlier_perc)  # refuses a wrong percentage now
         colour_map(cmap)  # as a wrong name
+        check_words(method=method, parameters=parameters, caption=caption)
         self.frames = frames_last(frames).copy()
-        self.labels = _one_per_frame("labels", labels, len(self.frames))
+        self.labels = texts("labels", labels, len(self.frames))
         self.title, self.method, self.fps = str(title), method, float(fps)
-        self.parameters = {str(name): str(value) for name, value in (parameters or {}).items()}
-        self.caption = caption_of(method) if caption is None else caption
+        listed = named("parameters", parameters or {}).items()
+        self.parameters = {name: str(value) for name, value in listed}
+        self.caption = caption
         self.cmap, self.outlier_perc, self.max_bytes = cmap, outlier_perc, max_bytes
         self._targets: list[Target] = []
-        self._tables: list[tuple[str, list[dict[str, object]]]] = []
+        self._tables: list[Table] = []
         self._panels: dict[str, np.ndarray] = {}
 
     def add(
@@ -123,6 +135,9 @@ class Report:
             TypeError: if ``maps`` is neither a map nor maps by name.
             ValueError: if there is nothing to show, a shape does not fit the frames, a value is not
                 finite, or a name or the target is there already.
+
+        Warns:
+            UserWarning: if a map is zero everywhere; the plain frames are shown in its place.
         """
         if not isinstance(maps, Mapping | Tensor | np.ndarray):
             raise TypeError(
@@ -130,8 +145,8 @@ class Report:
                 "decompose returns has _asdict()"
             )
         target = str(target)
-        given = dict(maps) if isinstance(maps, Mapping) else {"relevance": maps}
-        found = {str(name): clip_map(values, str(name)) for name, values in given.items()}
+        given = named("maps", maps) if isinstance(maps, Mapping) else {"relevance": maps}
+        found = {name: clip_map(values, name) for name, values in given.items()}
         expected = self.frames.shape[:3]
         for name, values in found.items():
             if values.shape != expected:
@@ -140,8 +155,8 @@ class Report:
                     "resize one of them (captum_video.io.resize)"
                 )
         lines = {
-            str(name): _numbers(name, values, len(self.frames))
-            for name, values in (curves or {}).items()
+            name: numbers(name, values, len(self.frames))
+            for name, values in named("curves", curves or {}).items()
         }
         if not found and not lines:
             raise ValueError("maps is empty and there are no curves: there is nothing to show")
@@ -154,26 +169,32 @@ class Report:
         if any(known.name == target for known in self._targets):
             raise ValueError(f"target {target!r} was added already")
         scale = robust_maximum(*found.values(), outlier_perc=self.outlier_perc) if found else 0.0
-        if found and scale == 0:
-            warnings.warn(
-                f"all maps of {target or 'the clip'!r} are zero: the page shows the plain frames",
-                stacklevel=2,
-            )
+        for text in zero_maps(target or "the clip", found):
+            warnings.warn(text, stacklevel=2)
         self._targets.append(Target(target, note, scale, found, lines))
         return self
 
-    def table(self, title: str, rows: Sequence[Mapping[str, object]]) -> Report:
+    def table(
+        self,
+        title: str,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        targets: Sequence[str | int | None] | None = None,
+    ) -> Report:
         """Adds a table, such as the model's predictions.
 
         Args:
             title: its caption.
             rows: at least one, all with the columns of the first.
+            targets: for each row the ``target`` of :meth:`add` that it stands for, which may be
+                added later, or ``None``; the page marks the rows of the output it explains.
 
         Returns:
             The report itself.
 
         Raises:
-            ValueError: if there is no row, or the columns differ.
+            TypeError: if ``targets`` is a single string.
+            ValueError: if there is no row, the columns differ, or targets are not one per row.
         """
         listed = [dict(row) for row in rows]
         if not listed or not listed[0]:
@@ -184,7 +205,9 @@ class Report:
                     f"row {number} of table {title!r} has the columns {list(row)}, the first one has "
                     f"{list(listed[0])}"
                 )
-        self._tables.append((title, listed))
+        meant = each("targets", "row", targets, len(listed), [None] * len(listed))
+        names = [None if name is None else str(name) for name in meant]
+        self._tables.append(Table(title, listed, names))
         return self
 
     def panel(self, name: str, frames: Tensor | np.ndarray) -> Report:
@@ -218,11 +241,13 @@ class Report:
             A whole HTML document.
 
         Raises:
-            ValueError: if nothing was added, or the page would be larger than ``max_bytes``; the
-                message says how many frames would fit.
+            ValueError: if nothing was added, a row of a table stands for a target that was not, or
+                the page would be larger than ``max_bytes``; the message says how many frames would
+                fit.
         """
         if not self._targets and not self._panels:
             raise ValueError("nothing was added to the report: call add(maps, target=...) first")
+        check_known(self._tables, [target.name for target in self._targets])
         everything = range(len(self.frames))
         videos = self._videos(everything)
         for levels in LEVELS:
@@ -262,6 +287,7 @@ class Report:
         """The page of some frames."""
         whole = len(shown) == len(self.frames)
         targets = self._targets if whole else [target.at(shown) for target in self._targets]
+        told = self.caption
         return page(
             videos[0],
             targets,
@@ -270,7 +296,9 @@ class Report:
             fps=self.fps,
             method=self.method,
             parameters=self.parameters,
-            caption=self.caption,
+            caption=(
+                caption_of(self.method, targets, self.cmap) if told is None else given_caption(told)
+            ),
             tables=self._tables,
             panels=videos[1:],
             cmap=self.cmap,
@@ -306,24 +334,6 @@ class Report:
             f'sandbox="allow-scripts allow-downloads" style="width: 100%; height: {_HEIGHT}px; '
             'border: 0"></iframe>'
         )
-
-
-def _one_per_frame(name: str, texts: Sequence[str] | None, total: int) -> list[str]:
-    if texts is None:
-        return [str(number) for number in range(total)]
-    if len(texts) != total:
-        raise ValueError(f"{name} must be one per frame ({total}), got {len(texts)}")
-    return [str(text) for text in texts]
-
-
-def _numbers(name: str, values: Tensor | np.ndarray | Sequence[float], total: int) -> list[float]:
-    given = values.detach().cpu().double() if isinstance(values, Tensor) else values
-    found = np.asarray(given, dtype=np.float64)
-    if found.shape != (total,) or not np.isfinite(found).all():
-        raise ValueError(
-            f"curve {name!r} must be one finite number per frame ({total}), got shape {found.shape}"
-        )
-    return found.tolist()
 
 
 def _megabytes(size: int) -> str:

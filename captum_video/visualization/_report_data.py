@@ -18,6 +18,7 @@ import torch
 from matplotlib.colors import Colormap
 from PIL import Image
 
+from captum_video.visualization._captions import colour_words
 from captum_video.visualization._colour import colour_map
 
 LEVELS = (127, 63, 31, 15)  # steps of a map's magnitude, as many as the page has room for
@@ -75,6 +76,21 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Numbers and words in rows.
+
+    Attributes:
+        title: its caption.
+        rows: all with the same columns.
+        targets: the explained output that each row stands for, if any.
+    """
+
+    title: str
+    rows: list[dict[str, object]]
+    targets: list[str | None]
+
+
+@dataclass(frozen=True)
 class Video:
     """Frames that a page plays.
 
@@ -99,7 +115,7 @@ def page(
     method: str,
     parameters: Mapping[str, str],
     caption: str,
-    tables: Sequence[tuple[str, list[dict[str, object]]]],
+    tables: Sequence[Table],
     panels: Sequence[Video],
     cmap: str | Colormap | None,
     levels: int,
@@ -115,8 +131,8 @@ def page(
         fps: frames per second.
         method: what made the maps.
         parameters: what else to list.
-        caption: what the method claims and what it does not.
-        tables: titles and rows.
+        caption: what the method claims and what it does not, as HTML.
+        tables: of numbers and words.
         panels: further videos.
         cmap: the colours to start with.
         levels: steps of a map's magnitude.
@@ -142,11 +158,12 @@ def page(
         "targets": [_target(target, levels) for target in targets],
         "tables": [
             {
-                "title": name,
-                "columns": list(map(str, rows[0])),
-                "rows": [_cells(row) for row in rows],
+                "title": table.title,
+                "columns": list(map(str, table.rows[0])),
+                "rows": [_cells(row) for row in table.rows],
+                "targets": table.targets,
             }
-            for name, rows in tables
+            for table in tables
         ],
     }
     assets = files("captum_video.visualization") / "page"
@@ -154,7 +171,7 @@ def page(
     document = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         style=(assets / "page.css").read_text(encoding="utf-8"),
-        caption="".join(f"<p>{html.escape(part)}</p>" for part in caption.split("\n") if part),
+        caption=caption,
         # "<" would end the element where a title holds "</script>"
         content=json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         script="\n".join(scripts),
@@ -216,14 +233,14 @@ def quantised(values: np.ndarray, levels: int) -> tuple[np.ndarray, float]:
     return (np.sign(values) * steps).astype(np.int8), peak
 
 
-def palettes(cmap: str | Colormap | None) -> list[dict[str, str]]:
+def palettes(cmap: str | Colormap | None) -> list[dict[str, object]]:
     """The colours that the page offers, from the lowest to the highest value.
 
     Args:
         cmap: those that it starts with; ``None`` for red and blue.
 
     Returns:
-        Names and colours, red, green and blue bytes in base64.
+        Names, colours (red, green and blue bytes in base64), and what both ends are called.
     """
     first = colour_map(cmap)
     offered = [("red and blue", colour_map(None))]
@@ -233,7 +250,11 @@ def palettes(cmap: str | Colormap | None) -> list[dict[str, str]]:
     offered.sort(key=lambda named: named[1] is not first)
     steps = (np.arange(_STEPS) + 0.5) / _STEPS
     return [
-        {"name": name, "colours": _base64(np.rint(255 * known(steps)[:, :3]).astype(np.uint8))}
+        {
+            "name": name,
+            "colours": _base64(np.rint(255 * known(steps)[:, :3]).astype(np.uint8)),
+            "words": colour_words(known),
+        }
         for name, known in offered
     ]
 

@@ -60,7 +60,7 @@ def report(**options: Any) -> Report:
     made.add(maps("left"), "left", note="It was the motion.", curves={"attention": attention()})
     made.add(maps("right"), "right")
     rows = [{"class": "left", "probability": 0.75}, {"class": "right", "probability": 0.25}]
-    return made.table("Prediction", rows)
+    return made.table("Prediction", rows, targets=["left", "right"])
 
 
 def attention() -> list[float]:

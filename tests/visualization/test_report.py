@@ -161,7 +161,7 @@ def nasty_report(text: str) -> Report:
         caption=text,
     )
     report.add({text: noise(2)}, text, note=text, curves={text + "c": [1.0, 2.0]})
-    return report.panel(text + "p", frames(2)).table(text, [{text: text, "n": 3}])
+    return report.panel(text + "p", frames(2)).table(text, [{text: text, "n": 3}], targets=[text])
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -181,7 +181,8 @@ def test_words_stay_words(text: str) -> None:
     assert target["name"] == target["note"] == target["maps"][0]["name"] == text
     assert target["curves"] == [{"name": text + "c", "values": [1.0, 2.0]}]
     assert kept["panels"][0]["name"] == text + "p"
-    assert kept["tables"] == [{"title": text, "columns": [text, "n"], "rows": [[text, 3]]}]
+    (table,) = kept["tables"]
+    assert table == {"title": text, "columns": [text, "n"], "rows": [[text, 3]], "targets": [text]}
 
 
 def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:

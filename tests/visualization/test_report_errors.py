@@ -29,6 +29,24 @@ def report(**options: Any) -> Report:
         (lambda: report(outlier_perc=100), r"outlier_perc must lie in \[0, 100\), got 100"),
         (lambda: report(cmap="colour-blnd"), r"cmap 'colour-blnd' is no colour map.*colour-blind"),
         (lambda: report(labels=["a", "b"]), r"labels must be one per frame \(4\), got 2"),
+        (lambda: report(parameters={1: 1, "1": 2}), r"two names of parameters read '1'"),
+        (lambda: report().add({1: noise(), "1": -noise()}), r"two names of maps read '1': call"),
+        (
+            lambda: report().add(noise(), curves={1: [0] * 4, "1": [1] * 4}),
+            r"two names of curves read '1'",
+        ),
+        (
+            lambda: report().table("t", [{"a": 1}, {"a": 2}], targets=["left"]),
+            r"targets must be one per row \(2\), got 1",
+        ),
+        (
+            lambda: report().table("t", [{"a": 1}], targets=["lefd"]).add(noise(), "left").html(),
+            r"targets of table 't' has 'lefd', which was not added\. Did you mean 'left'\?",
+        ),
+        (
+            lambda: report().table("t", [{"a": 1}], targets=[""]).panel("p", frames()).html(),
+            r"targets of table 't' has '', which was not added\. There is none\.",
+        ),
         (lambda: Report(torch.zeros(4, 3, 6, 8)), r"float32"),
         (lambda: Report(torch.zeros(4, 6, 8, dtype=torch.uint8)), r"\(4, 6, 8\)"),
         (
@@ -112,6 +130,24 @@ def test_wrong_types() -> None:
         TypeError, match=r"maps must be one map or a dict of maps by name, got tuple: .*_asdict"
     ):
         report().add((noise(), noise()))  # type: ignore[arg-type]
+    with pytest.raises(
+        TypeError, match=r"^labels must be one per frame \(4\), got one string: 'abcd'$"
+    ):
+        report(labels="abcd")
+    with pytest.raises(
+        TypeError, match=r"^targets must be one per row \(1\), got one string: 'a'$"
+    ):
+        report().table("t", [{"a": 1}], targets="a")
+    with pytest.raises(
+        TypeError, match=r"^caption must be a text, a paragraph per line, got list: "
+    ):
+        report(caption=["One.", "Two."])
+    with pytest.raises(
+        TypeError, match=r"^parameters must be a dict of names and values, got list: \['seed'\]$"
+    ):
+        report(parameters=["seed"])
+    with pytest.raises(TypeError, match=r"^method must be a text, got int: 3$"):
+        report(method=3)
 
 
 def test_a_refused_addition_leaves_the_report_as_it_was() -> None:
@@ -125,6 +161,8 @@ def test_a_refused_addition_leaves_the_report_as_it_was() -> None:
         page.panel("p", frames(1))
     with pytest.raises(ValueError, match=r"row"):
         page.table("t", [])
+    with pytest.raises(ValueError, match=r"targets must be one per row"):
+        page.table("t", [{"a": 1}], targets=[None, None])
     assert page.html() == before
 
 
@@ -136,6 +174,17 @@ def test_maps_of_zeros_warn() -> None:
     assert [kept["peak"] for kept in target["maps"]] == [0, 0]
     with pytest.warns(UserWarning, match="all maps of 'the clip' are zero"):
         report().add(0 * noise())
+
+
+def test_each_map_of_zeros_among_others_warns() -> None:
+    zero = 0 * noise()
+    with pytest.warns(UserWarning, match="is zero everywhere") as caught:
+        report().add({"a": noise(), "b": zero, "c": zero, "d": 1e-30 * noise()}, "left")
+    assert [str(warning.message) for warning in caught] == [
+        f"map '{name}' of 'left' is zero everywhere: the plain frames are shown in its place"
+        for name in "bc"
+    ]
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_what_is_given_later_changes_nothing() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from captum_video.visualization import Report
+from captum_video.visualization import Report, overlay
 from tests.browser import browser_page
 from tests.visualization.pages import content_of, frames, noise
 from tests.visualization.report_browser import at, drawn, fresh, open_page, report
@@ -109,6 +109,50 @@ def test_maps_of_zeros_show_the_plain_frames(tab: Page, tmp_path: Path) -> None:
     assert not tab.locator("#scale").is_visible()
     tab.select_option("#background", "none")
     assert (drawn(tab)["a"] >= 250).all()  # neutral
+
+
+def test_a_map_of_zeros_among_others_shows_the_plain_frames(tab: Page, tmp_path: Path) -> None:
+    open_page(tab, quietly(ODD["zeros beside"]), tmp_path)
+    shown = drawn(tab)
+    assert np.array_equal(shown["b"], frames()[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.array_equal(shown["b"], overlay(frames(), 0 * noise())[0])
+    assert not np.array_equal(shown["a"], frames()[0])
+    assert tab.inner_text("#explained") == "b is zero: the plain frames are shown."
+    made = quietly(lambda: Report(frames()).add({"a": noise(), "b": 0 * noise(), "c": 0 * noise()}))
+    open_page(tab, made, tmp_path)
+    assert tab.inner_text("#explained") == "b, c are zero: the plain frames are shown."
+
+
+def test_the_rows_that_are_explained(tab: Page, tmp_path: Path) -> None:
+    names = ["crane (bird)", "crane (machine)", "3"]
+    rows = [{"rank": i + 1, "class": name} for i, name in enumerate(["crane", "crane", "three"])]
+    made = Report(frames())
+    made.table("Look", rows, targets=[*names[:2], 3]).table("All", rows, targets=[None, *names[1:]])
+    made.table("Guess", [{"class": name} for name in names])
+    for name in names:
+        made.add(noise(), name)
+    open_page(tab, made, tmp_path)
+    wanted = [[(0, 0)], [(0, 1), (1, 1)], [(0, 2), (1, 2)]]
+    for number, places in enumerate(wanted):
+        tab.select_option("#target", index=number)
+        tab.wait_for_selector("#panels:not([aria-busy])")
+        for mark in (".explained", "[aria-current=true]"):
+            found = tab.evaluate(
+                f"[...document.querySelectorAll('#tables tbody tr{mark}')].map((row) => ["
+                "[...document.querySelectorAll('#tables table')].indexOf(row.closest('table')),"
+                " row.sectionRowIndex])"
+            )
+            assert [tuple(place) for place in found] == places
+
+
+def test_a_row_may_stand_for_a_target_without_a_name(tab: Page, tmp_path: Path) -> None:
+    rows = [{"class": ""}, {"class": "x"}, {"class": None}]
+    open_page(
+        tab, Report(frames()).add(noise()).table("t", rows, targets=[None, "", None]), tmp_path
+    )
+    assert tab.locator("#tables tr.explained td").all_inner_texts() == ["x"]
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -41,7 +41,7 @@ async function arrange() {
   wanted.maps.forEach((map, i) => {
     const area = content.size[0] * content.size[1];
     addPanel(map.name, content.size, (pixels, frame) => {
-      const grey = view.background === "grey" && wanted.scale > 0;
+      const grey = view.background === "grey" && map.peak > 0;
       blend(pixels, pictures[frame], steps[i], frame * area, tables.get(map), grey);
     });
   });
@@ -59,7 +59,9 @@ function look() {
   const { maps, scale } = target();
   for (const map of maps) tables.set(map, shades(map, scale, view, colours[view.palette]));
   for (const control of document.querySelectorAll(".of-maps")) control.hidden = !maps.length;
-  drawScale(colours[view.palette], scale);
+  drawScale(colours[view.palette], target(), view);
+  const { words } = content.palettes[view.palette];
+  for (const word of document.querySelectorAll("#meaning [data-colour]")) word.textContent = words[word.dataset.colour];
   showLines();
   drawFrame();
 }
@@ -166,10 +168,12 @@ function showChosen() {
 function choose(index) {
   state.target = index;
   const chosen = target();
-  const dark = chosen.maps.length && !(chosen.scale > 0);
-  byId("explained").textContent = [chosen.name && `Explained: ${chosen.name}.`, chosen.note, dark && "All its maps are zero: the plain frames are shown."].filter(Boolean).join(" ");
+  const zero = chosen.maps.filter((map) => map.peak === 0).map((map) => map.name);
+  const those = zero.length === chosen.maps.length ? "All its maps are" : `${zero.join(", ")} ${zero.length > 1 ? "are" : "is"}`;
+  const plain = zero.length > 0 && `${those} zero: the plain frames are shown.`;
+  byId("explained").textContent = [chosen.name && `Explained: ${chosen.name}.`, chosen.note, plain].filter(Boolean).join(" ");
   for (const row of document.querySelectorAll("#tables tbody tr")) {
-    const meant = chosen.name !== "" && row.dataset.name === chosen.name;
+    const meant = row.dataset.target === chosen.name;
     row.classList.toggle("explained", meant);
     meant ? row.setAttribute("aria-current", "true") : row.removeAttribute("aria-current");
   }
@@ -191,15 +195,15 @@ function fillTables() {
       head.append(cell);
     });
     const body = table.createTBody();
-    for (const values of given.rows) {
+    given.rows.forEach((values, number) => {
       const row = body.insertRow();
-      row.dataset.name = values[0] ?? "";
+      if (given.targets[number] !== null) row.dataset.target = given.targets[number];
       for (const value of values) {
         const cell = row.insertCell();
         cell.textContent = typeof value === "number" ? shown(value) : value ?? "";
         cell.className = typeof value === "number" ? "number" : "";
       }
-    }
+    });
     const scroll = document.createElement("div");
     scroll.className = "scroll";
     scroll.append(table);
