@@ -145,6 +145,7 @@ def read_weights(
     weights: Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray] | None,
     sequences: Mapping[str, np.ndarray],
     cmap: str | Colormap | None = None,
+    saturation: float | None = None,
 ) -> dict[str, Dots]:
     """Weights by row, all on one scale.
 
@@ -152,13 +153,17 @@ def read_weights(
         weights: ``(actors * joints, T)``, for the first row; or by row; None for none.
         sequences: ``(actors, joints, 3, T)`` by row.
         cmap: their colours.
+        saturation: the magnitude at which they saturate; None for the robust maximum of all.
 
     Returns:
         The weights of the rows that have some.
 
     Raises:
-        ValueError: for an unknown row, another shape or values that are not finite.
+        ValueError: for an unknown row, another shape, values that are not finite, or a magnitude
+            that is not positive.
     """
+    if saturation is not None and not (saturation > 0 and math.isfinite(saturation)):
+        raise ValueError(f"saturation must be a positive number or None, got {saturation!r}")
     if weights is None:
         return {}
     if not isinstance(weights, Mapping):
@@ -175,7 +180,7 @@ def read_weights(
                 f"the sequences are, got {array.shape}"
             )
         found[name] = array.reshape(actors, joints, total)
-    scale = robust_maximum(*found.values())
+    scale = robust_maximum(*found.values()) if saturation is None else saturation
     return {name: Dots(values, scale, cmap) for name, values in found.items()}
 
 

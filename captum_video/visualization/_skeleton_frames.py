@@ -42,6 +42,7 @@ def skeleton_frames(
     cmap: str | Colormap | None = None,
     joints: Sequence[str] | None = None,
     bones: Bones | None = None,
+    saturation: float | None = None,
 ) -> np.ndarray:
     """Draws skeleton sequences side by side as the frames of a video.
 
@@ -62,6 +63,9 @@ def skeleton_frames(
             ``"colour-blind"`` for orange and purple.
         joints: names of an actor's joints; None for the Kinect's 25.
         bones: pairs of joints, by name or number; None for the Kinect's.
+        saturation: the magnitude at which colours and sizes of the weights saturate; None for the
+            robust maximum of all (:func:`~captum_video.visualization.robust_maximum`). Give the
+            same one to compare several pictures.
 
     Returns:
         uint8, ``(T, H, W, 3)``; H and W are even, as most video formats want them.
@@ -77,7 +81,7 @@ def skeleton_frames(
     total = next(iter(values.values())).shape[-1]
     if captions is not None and len(captions) != total:
         raise ValueError(f"captions must be one per frame ({total}), got {len(captions)}")
-    dots = read_weights(weights, values, cmap)
+    dots = read_weights(weights, values, cmap, saturation)
     seen = seen_actors(values, actors)
     points = {name: project(array, view) for name, array in values.items()}
     tall = height / _DPI

@@ -53,6 +53,7 @@ def skeleton_strip(
     cmap: str | Colormap | None = None,
     joints: Sequence[str] | None = None,
     bones: Bones | None = None,
+    saturation: float | None = None,
 ) -> tuple[Figure, np.ndarray]:
     """Draws skeleton sequences below each other, a column for each frame (paper 5, Figures 4 to 6).
 
@@ -82,6 +83,9 @@ def skeleton_strip(
         joints: names of an actor's joints; None for the Kinect's 25. Bones to joints whose names
             hold the word ``left`` get an ink of their own.
         bones: pairs of joints, by name or number; None for the Kinect's.
+        saturation: the magnitude at which colours and sizes of the weights saturate; None for the
+            robust maximum of all (:func:`~captum_video.visualization.robust_maximum`). Give the
+            same one to compare several pictures.
 
     Returns:
         The figure (``figure.savefig("strip.png")``), of which pyplot knows nothing, and its axes
@@ -98,7 +102,7 @@ def skeleton_strip(
     shown = chosen_frames(frames, total, min(8, total))
     if labels is not None and len(labels) != total:
         raise ValueError(f"labels must be one per frame ({total}), got {len(labels)}")
-    dots = read_weights(weights, values, cmap)
+    dots = read_weights(weights, values, cmap, saturation)
     seen = seen_actors(values, actors)
     points = {name: project(array, view) for name, array in values.items()}
     views, wide = windows(points, seen, shown, scale, _TALL, _SHAPES)

@@ -15,8 +15,10 @@ from captum_video import DeepTaylor
 from captum_video.cli._skeleton import joint_weights, strongest
 from captum_video.io import KINECT_JOINTS, read_clip
 from captum_video.relevance.rules import AlphaBeta
+from captum_video.visualization import robust_maximum, skeleton_frames
 from tests.cli.workplace import explain, found, model_of, summary
 from tests.io.skeletons import IDS, walk, write_skeleton
+from tests.visualization.pages import content_of, pixels
 
 
 def test_relevance_of_joints(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +66,30 @@ def test_relevance_of_joints(capsys: pytest.CaptureFixture[str]) -> None:
     assert (len(video), video.fps) == (12, pytest.approx(5))
     red = video.frames[:, 0].float() - video.frames[:, 2].float() > 40
     assert red.any()  # dots on the joints
+
+
+def test_classes_of_a_page_share_one_scale() -> None:
+    write_skeleton(Path("solo.skeleton"), [{IDS[0]: body / 8} for body in walk(12)])
+    options = ("--method", "deep-taylor", "--target", "bow", "--also", "wave")
+    arguments = ("solo.skeleton", "--model", "tinyskeletons:informed", *options)
+    assert explain(*arguments, "--report", "page.html") == 0
+    arrays = load_file("explanations/solo/relevance.safetensors")
+    mean = torch.tensor(found("mean", "tinyskeletons")())
+    inputs = ((arrays["input"] - mean[:, None]) / 2).unsqueeze(0)
+    method = DeepTaylor(model_of("informed", "tinyskeletons"), rules={"first": AlphaBeta(1, 0)})
+    weights = [joint_weights(method.attribute(inputs, target=target)[0]) for target in (2, 0)]
+    own = [robust_maximum(values.numpy()) for values in weights]
+    assert max(own) > 1.2 * min(own)  # or else the test would tell nothing
+    scale = robust_maximum(*(values.numpy() for values in weights))
+    weak = own.index(min(own))
+    panels = content_of(Path("page.html").read_text(encoding="utf-8"))["panels"]
+    shown = pixels(panels[weak]["frames"]).astype(int)
+    drawn, alone = (
+        skeleton_frames({"input": arrays["input"]}, weights=weights[weak], saturation=saturation)
+        for saturation in (scale, None)
+    )
+    assert shown.shape == drawn.shape
+    assert np.abs(shown - drawn).mean() < 0.2 * np.abs(shown - alone).mean()
 
 
 def test_relevance_and_decoded_layers_replace_each_other() -> None:

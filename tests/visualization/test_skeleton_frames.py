@@ -12,7 +12,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 from captum_video.io import read_clip, write_video
-from captum_video.visualization import skeleton_frames
+from captum_video.visualization import robust_maximum, skeleton_frames
 from captum_video.visualization._skeleton import INKS
 from tests.visualization.test_skeleton import OWN, sequence
 
@@ -101,3 +101,24 @@ def test_height_and_captions() -> None:
         skeleton_frames({"a": sequence()}, height=39, **OWN)
     with pytest.raises(ValueError, match=r"captions must be one per frame \(6\), got 1"):
         skeleton_frames({"a": sequence()}, captions=["x"], **OWN)
+
+
+def test_weights_of_several_films_share_a_scale() -> None:
+    weights = torch.linspace(-1, 2, 48).reshape(8, 6)
+    largest = robust_maximum(weights.numpy())
+    options: dict[str, Any] = {"sequences": {"a": sequence()}, **BLANK}
+    alone = skeleton_frames(weights=weights, **options)
+    assert np.array_equal(alone, skeleton_frames(weights=weights, saturation=largest, **options))
+    weak = skeleton_frames(weights=weights / 4, saturation=largest, **options)
+    assert (weak != alone).any((1, 2, 3)).all()
+    same = skeleton_frames(weights=4 * weights, saturation=4 * largest, **options)
+    assert np.array_equal(same, alone)
+    pair = {"a": sequence(), "b": sequence()}
+    both = skeleton_frames(pair, weights={"a": weights, "b": weights / 4}, **BLANK)
+    scale = robust_maximum(weights.numpy(), weights.numpy() / 4)
+    half = skeleton_frames(pair, weights={"b": weights / 4}, saturation=scale, **BLANK)
+    middle = both.shape[2] // 2
+    assert np.array_equal(both[:, :, middle:], half[:, :, middle:])
+    for wrong in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="saturation must be a positive number or None, got"):
+            skeleton_frames(weights=weights, saturation=wrong, **options)

@@ -195,6 +195,8 @@ def test_weights_are_dots_at_their_joints() -> None:
     )
     assert not any(found.get_sizes().any() for found in dots(axes[0, 0]))
     assert dots(axes[1, 0])[0].get_sizes().tolist() == areas_of(weights, scale)
+    _, axes = skeleton_strip(rows, frames=[5], weights=weights, saturation=7.5, **OWN)
+    assert dots(axes[0, 0])[0].get_sizes().tolist() == areas_of(weights, 7.5)
 
 
 def test_dots_and_legend_in_other_colours() -> None:
