@@ -14,6 +14,7 @@ from captum_video._core.errors import close_matches
 Output = str | int | Callable[[Any], Tensor] | None
 _SCORES = "logits"
 _SHOWN = 8  # parts that a message names
+_NONE = object()
 
 
 class WrappingError(ValueError):
@@ -103,18 +104,26 @@ def picked(answer: Any, output: Output) -> Tensor:
 def _plain(answer: Any) -> Tensor:
     if isinstance(answer, Tensor):
         return answer
-    scores = (_named(answer) or {}).get(_SCORES)
+    # transformers' ModelOutput leaves out of its entries, but not of its attributes, what is None
+    scores = (_named(answer) or {}).get(_SCORES, getattr(answer, _SCORES, _NONE))
     if isinstance(scores, Tensor):
         return scores
     found = list(_tensors(answer))
-    if len(found) == 1:
+    if scores is None:
+        wrong = f"where {_SCORES!r} is None"
+    elif not found:
+        wrong = "where there is no tensor"
+    elif len(found) > 1:
+        wrong = f"where there are {len(found)} tensors and none of them is called {_SCORES!r}"
+    elif not found[0].dim():
+        wrong = "where the only tensor is a single number, such as a loss"
+    else:
         return found[0]
-    several = f"are {len(found)} tensors and none of them is called {_SCORES!r}"
     raise WrappingError(
         "output",
         None,
-        f"the model answers {described(answer)}, where there {several if found else 'is no tensor'}: "
-        "say which part counts, by a key, an index or a function",
+        f"the model answers {described(answer)}, {wrong}: say which part counts, by a key, an index or "
+        "a function",
     )
 
 

@@ -43,7 +43,7 @@ class WrappedModel(Module):
 
     It has the model's own parts, not a copy: layers keep their names, a ``state_dict`` fits either,
     ``to``, ``train`` and ``eval`` reach the model, and attributes that are not found here (``info``,
-    ``config``) are the model's.
+    ``config``) are the model's, to be read, set and deleted.
 
     Args:
         model: the model.
@@ -182,6 +182,16 @@ class WrappedModel(Module):
             "wrap_model(DataParallel(model))"
         )
 
+    def _named_members(
+        self,
+        get_members_fn: Callable[[Module], Any],
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
+    ) -> Iterator[Any]:
+        # the tables are shared, so that going through both modules names their entries twice
+        return self.unwrapped._named_members(get_members_fn, prefix, recurse, remove_duplicate)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._link()
@@ -194,6 +204,28 @@ class WrappedModel(Module):
             if model is None or name.startswith("__"):  # copying and pickling ask for such names
                 raise
         return getattr(model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._is_model_s(name):
+            setattr(self.unwrapped, name, value)
+            self._link()
+        elif isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)  # a Module's takes a module for a new part
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if self._is_model_s(name):
+            delattr(self.unwrapped, name)
+            self._link()
+        else:
+            super().__delattr__(name)
+
+    def _is_model_s(self, name: str) -> bool:
+        """Whether an attribute is found in the model, and not before that in this module."""
+        own = name in self.__dict__ or any(name in kind.__dict__ for kind in type(self).__mro__)
+        model = self.__dict__.get("_wrapped_model")
+        return not own and model is not None and hasattr(model, name)
 
 
 def wrap_model(model: Module, output: Output = None, inputs: Inputs = None) -> WrappedModel:
@@ -209,7 +241,8 @@ def wrap_model(model: Module, output: Output = None, inputs: Inputs = None) -> W
         model: the model.
         output: which part of the model's answer holds the scores: a key (of a dict, named tuple,
             dataclass or ``ModelOutput``), an index (of a list, tuple or ``ModelOutput``), or a function
-            of the answer. None means the tensor called ``logits``, or else the only tensor.
+            of the answer. None means the tensor called ``logits``, or else the only tensor; a
+            single number in a dict or list, such as a loss, is none.
         inputs: how the model is called with the clip ``x``. None or ``"tensor"`` is ``model(x)``,
             ``"list"`` is ``model([x])``, ``"tuple"`` is ``model((x,))``, a name such as
             ``"pixel_values"`` is ``model(pixel_values=x)``. Axes in another order are named behind a
@@ -218,11 +251,11 @@ def wrap_model(model: Module, output: Output = None, inputs: Inputs = None) -> W
             is to be called with: a tensor, a list or tuple, or a dict of arguments by name.
 
     What follows the clip (``additional_forward_args``) is handed on after it. Several inputs are
-    counted behind a colon: ``"list:2"`` is ``model([x, y])``, ``"list:2:NTCHW"`` has both frames first. A
-    mask looks like a clip, so with ``"list"``, ``"tuple"`` and turned axes a second tensor with as many
-    axes as the first is refused until the count says which it is. Beside a keyword, further arguments
-    fill the model's remaining parameters in their order. A function gets as many of the arguments as
-    it has parameters without a default (``*args``: all), and the others are handed on.
+    counted behind a colon: ``"list:2"`` is ``model([x, y])``, also before axes (``"list:2:NTCHW"``). A
+    mask looks like a clip, so with ``"list"``, ``"tuple"`` and turned axes a second tensor with as
+    many axes as the first is refused until the count says which it is. Beside a keyword, further
+    arguments fill the model's remaining parameters in their order. A function gets as many of the
+    arguments as it has parameters without a default (``*args``: all), and the others are handed on.
 
     Returns:
         The module; ``unwrapped`` is the model. Copied and pickled as any module, if ``output`` and

@@ -27,6 +27,12 @@ class Answer:
     noun: Tensor | None = None
 
 
+@dataclass
+class Logits:
+    states: Tensor
+    logits: Tensor | None = None
+
+
 class Says(nn.Module):
     """Answers what it is told to."""
 
@@ -73,6 +79,9 @@ def heard(model: Any) -> Any:
         (SimpleNamespace(logits=A, other=B), None, A),
         (SimpleNamespace(scores=A, _cache=B), None, A),
         (Answer(A), None, A),
+        (A.mean(), None, A.mean()),
+        ({"logits": A.mean(), "loss": B}, None, A.mean()),
+        ({"loss": A.mean()}, "loss", A.mean()),
         ([A, B], 0, A),
         ([A, B], 1, B),
         ((A, B), -1, B),
@@ -90,7 +99,8 @@ def heard(model: Any) -> Any:
     ],
 )
 def test_the_part_that_counts(answer: Any, output: Any, expected: Tensor) -> None:
-    assert wrap_model(Says(answer), output)(X) is expected
+    found = wrap_model(Says(answer), output)(X)
+    assert found is expected or (expected.dim() == 0 and torch.equal(found, expected))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +117,25 @@ def test_the_part_that_counts(answer: Any, output: Any, expected: Tensor) -> Non
         ([3, "walk"], None, "a list of a int, a str, where there is no tensor"),
         (None, None, "output None: the model answers None, where there is no tensor"),
         ({}, None, "the model answers an empty dict"),
+        (
+            {"loss": A, "logits": None},
+            None,
+            "output None: the model answers a dict with 'loss' (2, 5), 'logits' None, where 'logits' is "
+            "None: say which part counts",
+        ),
+        (Logits(A), None, "with 'states' (2, 5), 'logits' None, where 'logits' is None: say which"),
+        (
+            ImageClassifierOutput(loss=A),
+            None,
+            "an ImageClassifierOutput with 'loss' (2, 5), where 'logits' is None: say which part",
+        ),
+        (
+            {"loss": A.mean(), "names": ["walk"]},
+            None,
+            "with 'loss' (), 'names' a list of 1, where the only tensor is a single number, such as a "
+            "loss: say which part counts, by a key, an index or a function",
+        ),
+        ([A.mean()], None, "a list of (), where the only tensor is a single number"),
         ([], 0, "output 0: the model answers an empty list: it is empty"),
         (
             [A, B],
