@@ -13,8 +13,9 @@ from captum_video.visualization import Report, robust_maximum, skeleton_frames
 
 _RELEVANCE = (
     "Relevance is the decision handed back to the joints' coordinates, layer by layer; a dot sums it "
-    "over the three axes. Red (or orange) counts for what was explained, blue (or purple) against it; "
-    "the larger a dot, the more, on one scale for all classes.\n"
+    "over the three axes. Red (or orange) counts for what was explained, the larger a dot, the more, "
+    "on one scale for all classes. The rules show no evidence against it: blue (or purple) shows only "
+    "where the score that is handed back is negative.\n"
     "It hands one decision back by fixed rules. It does not say what would happen if those joints "
     "moved otherwise, and it does not tell posture from motion."
 )

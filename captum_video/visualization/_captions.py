@@ -44,17 +44,17 @@ class _Added:
     against: bool  # some relevance is negative, other than temporal, which has a reason of its own
 
 
-def _relevance_colours(added: _Added) -> str:
+def _relevance_colours(added: _Added, positive: str = "{Positive}") -> str:
     """Of deep Taylor, whose default rules hand out what they start with, and that is a score."""
     if not added.maps:
         return ""
     if added.against:
         return (
-            "{Positive} counts for what was explained, {negative} against it; with the default rules "
-            "{negative} shows only where the score that is handed back is negative."
+            f"{positive} counts for what was explained, {{negative}} against it; with the default "
+            "rules {negative} shows only where the score that is handed back is negative."
         )
     return (
-        "{Positive} counts for what was explained; the default rules show no evidence against it."
+        f"{positive} counts for what was explained; the default rules show no evidence against it."
     )
 
 
@@ -62,17 +62,18 @@ def _colours(added: _Added) -> str:
     return _COLOURS if added.maps else ""
 
 
-def _discriminative(added: _Added) -> tuple[str, str]:
-    colours = f"In total and spatial relevance: {_relevance_colours(added)} In temporal relevance "
-    colours += (
-        "{positive} marks where a frame earned more in the clip than it earns alone, {negative} "
-        "where the still frame alone earns more than it did in the clip, which is no evidence "
-        "against what was explained."
+def _discriminative(added: _Added) -> tuple[str, ...]:
+    colours = (
+        f"In total and spatial relevance {_relevance_colours(added, '{positive}')} In temporal "
+        "relevance {positive} marks where a frame earned more in the clip than it earns alone, "
+        "{negative} where the still frame alone earns more than it did in the clip, which is no "
+        "evidence against what was explained.",
     )
     return (
         "Total relevance is the decision handed back to the pixels (deep Taylor). Spatial relevance "
         "is what each frame earns when it stands still for the whole clip; temporal relevance is "
-        f"what is left of the total without it. {colours if added.maps else ''}",
+        "what is left of the total without it.",
+        *(colours if added.maps else ()),
         f"{_RULES} The clip and its still frames are explained one by one, so the split is an "
         "approximation. Temporal relevance on what moves does not show that the model uses the "
         "motion: in nets that were never trained it lies there too. Where it lies is to be read with "
