@@ -96,9 +96,11 @@ def make_page(kind: Kind[Any], result: Result[Any], rate: float) -> str:
     report = kind.page(result, rate)
     for prediction in result.predictions:
         title = f"Prediction: {prediction.group}" if prediction.group else "Prediction"
-        report.table(title, _answers(result, prediction))
+        rows, targets = _answers(result, prediction)
+        report.table(title, rows, targets=targets)
     if result.answer is not None:
-        report.table("Outputs", _numbers(result.answer))
+        rows, targets = _numbers(result, result.answer)
+        report.table("Outputs", rows, targets=targets)
     try:
         return report.html()
     except ValueError as error:
@@ -213,19 +215,39 @@ def note_of(result: Result[Any]) -> str:
     return f"{', '.join(parts).capitalize()}." if parts else ""
 
 
-def _answers(result: Result[Any], prediction: Prediction) -> list[dict[str, object]]:
-    """The most likely answers to a question, and all that were explained."""
-    explained = {told.target.index for told in (result, *result.others)}
-    rows = []
+def _answers(
+    result: Result[Any], prediction: Prediction
+) -> tuple[list[dict[str, object]], list[str | None]]:
+    """The most likely answers to a question and all that were explained, with what they are called."""
+    explained = _explained(result)
+    rows, targets = [], []
     for place, index in enumerate(prediction.ranking):
-        if place < _SHOWN or index in explained:
-            row: dict[str, object] = {"class": result.facts.class_name(index)}
-            if prediction.probabilities is not None:
-                row["probability, %"] = round(100 * prediction.probabilities[place], 2)
-            rows.append({**row, "score": prediction.scores[place]})
-    return rows
+        if place >= _SHOWN and index not in explained:
+            continue
+        row: dict[str, object] = {"class": result.facts.class_name(index)}
+        if prediction.probabilities is not None:
+            row["probability, %"] = round(100 * prediction.probabilities[place], 2)
+        rows.append({**row, "score": prediction.scores[place]})
+        targets.append(explained.get(index))
+    return rows, targets
 
 
-def _numbers(answer: Numbers) -> list[dict[str, object]]:
-    shown = answer.largest(20)
-    return [{"output": answer.names[place], "value": answer.value(place)} for place in shown]
+def _explained(result: Result[Any]) -> dict[Any, str]:
+    """What the page calls the outputs that were explained, by their index."""
+    if not result.explanation.maps:
+        return {}
+    return {told.target.index: target_name(told) for told in (result, *result.others)}
+
+
+def _numbers(
+    result: Result[Any], answer: Numbers
+) -> tuple[list[dict[str, object]], list[str | None]]:
+    """The largest outputs and all that were explained, with what they are called."""
+    explained, rows, targets = _explained(result), [], []
+    for rank, place in enumerate(answer.largest(answer.values.numel())):
+        index = answer.index(place)
+        name = explained.get(index[0] if len(index) == 1 else index)
+        if rank < _SHOWN or name is not None:
+            rows.append({"output": answer.names[place], "value": answer.value(place)})
+            targets.append(name)
+    return rows, targets

@@ -36,6 +36,11 @@ def seen(mean: float = 0.0, std: float = 1.0) -> torch.Tensor:
     return prepare(clip, frames=4, size=(16, 16), mean=(mean,) * 3, std=(std,) * 3)
 
 
+def marked(table: dict[str, Any]) -> dict[str, str | None]:
+    """By the first column, which target a row stands for."""
+    return dict(zip([row[0] for row in table["rows"]], table["targets"], strict=True))
+
+
 def test_every_class_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     also = ("--also", "right", "--also", "look:left", "--also", "right", "--also", "motion")
     assert explain("walk.mp4", *INFORMED, "--target", "still", "--report", "page.html", *also) == 0
@@ -67,6 +72,20 @@ def test_every_class_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> N
     assert row == [
         predicted["name"], round(100 * predicted["probability"], 2), predicted["score"],
     ]  # fmt: skip
+    marked = {
+        row[0]: t
+        for row, t in zip(
+            tables["Prediction: motion"]["rows"],
+            tables["Prediction: motion"]["targets"],
+            strict=True,
+        )
+    }
+    assert (marked["still"], marked["right"]) == ("still", "right")
+    look = tables["Prediction: look"]
+    assert dict(zip([row[0] for row in look["rows"]], look["targets"], strict=True)) == {
+        "digit 0": None,
+        "left": "left (look)",
+    }
     assert page["labels"] == [str(number) for number in summary()["frames"]]
     assert dict(page["parameters"])["model"] == "informed"
     assert dict(page["parameters"])["relevance starts with"] == "one"
@@ -108,6 +127,11 @@ def test_a_regression_s_outputs(capsys: pytest.CaptureFixture[str]) -> None:
     (table,) = page["tables"]
     assert table["title"] == "Outputs"
     values = dict(table["rows"])
+    marked = dict(zip(values, table["targets"], strict=True))
+    assert {name: t for name, t in marked.items() if t} == {
+        "output 0": "output 0",
+        "output 3": "output 3",
+    }
     assert values["output 2"] == pytest.approx(summary()["outputs"]["values"][2])
     assert explain("walk.mp4", *NET, *options, *also, "--also", "7", "--overwrite") == 2
     assert "--also 7" in capsys.readouterr().err
