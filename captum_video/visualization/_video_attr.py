@@ -136,8 +136,10 @@ def visualize_video_attr_multiple(
 ) -> tuple[Figure, np.ndarray]:
     """Draws the attribution of a clip in several ways below each other, with one curve for all.
 
-    The counterpart of ``captum.attr.visualization.visualize_image_attr_multiple`` for clips. The
-    curve has a line for each distinct sign.
+    The counterpart of ``captum.attr.visualization.visualize_image_attr_multiple`` for clips. One
+    scale serves all rows, the robust maximum of what any of them shows, so that positive and
+    negative attribution compare; Captum gives each row a scale of its own, and so does
+    ``normalization="frame"`` each frame of each row. The curve has a line for each distinct sign.
 
     Args:
         attr: as for :func:`visualize_video_attr`.

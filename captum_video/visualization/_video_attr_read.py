@@ -20,6 +20,7 @@ from captum_video.visualization._video_attr_rows import (
     NORMALIZATIONS,
     SIGNS,
     Row,
+    common_scale,
     of_sign,
     read_row,
 )
@@ -96,15 +97,18 @@ def read_strip(
     )
     if len(labels) != total:
         raise ValueError(f"labels must be one per frame ({total}), got {len(labels)}")
+    showing = [s for m, s in zip(methods, signs, strict=True) if m != "original_image"]
+    scale = common_scale(values, set(showing), options.outlier_perc)
     rows = [
         read_row(
-            method, sign, values, clip, shown, normalization=options.normalization,
+            method, sign, values, clip, shown,
+            scale=scale if options.normalization == "clip" else None,
             outlier_perc=options.outlier_perc, cmap=options.cmap, alpha=options.alpha_overlay,
         )
         for method, sign in zip(methods, signs, strict=True)
     ]  # fmt: skip
     curves = {sign: of_sign(values, sign).sum((1, 2)) for sign in dict.fromkeys(signs)}
-    for sign in dict.fromkeys(s for m, s in zip(methods, signs, strict=True) if m != METHODS[2]):
+    for sign in dict.fromkeys(showing):
         if not of_sign(values, sign).any():
             what = "is zero everywhere" if not values.any() else f"has no {sign} values"
             instead = "the heat map is empty" if clip is None else "the plain frames are shown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,21 @@ def of_sign(values: np.ndarray, sign: str) -> np.ndarray:
     return np.abs(values) if sign == "absolute_value" else values
 
 
+def common_scale(values: np.ndarray, signs: Collection[str], outlier_perc: float) -> float:
+    """The magnitude at which all rows of a clip saturate.
+
+    Args:
+        values: attribution, (T, H, W).
+        signs: of the rows that show attribution.
+        outlier_perc: the share of what they show that may saturate, in percent.
+
+    Returns:
+        The robust maximum of what any of them shows; 0 if they show none.
+    """
+    one = next(iter(signs)) if len(signs) == 1 else "all"
+    return robust_maximum(of_sign(values, one), outlier_perc=outlier_perc) if signs else 0.0
+
+
 def read_row(
     method: str,
     sign: str,
@@ -64,7 +80,7 @@ def read_row(
     clip: np.ndarray | None,
     shown: list[int],
     *,
-    normalization: str,
+    scale: float | None,
     outlier_perc: float,
     cmap: str | Colormap | None,
     alpha: float,
@@ -77,8 +93,8 @@ def read_row(
         values: attribution, (T, H, W).
         clip: frames, uint8 (T, H, W, 3), or None.
         shown: the frames that are drawn.
-        normalization: one of ``NORMALIZATIONS``.
-        outlier_perc: the share of attribution that may saturate, in percent.
+        scale: the magnitude at which all saturate; None for one for each frame.
+        outlier_perc: the share of a frame's attribution that may saturate, in percent.
         cmap: the colour map that was asked for.
         alpha: how much a heat map covers.
 
@@ -86,9 +102,12 @@ def read_row(
         What is drawn; the plain frames where there is no attribution of this sign.
     """
     chosen = of_sign(values, sign)
-    clipwise = normalization == "clip"
-    groups = [chosen] if clipwise else [chosen[index] for index in shown]
-    scales = np.array([robust_maximum(group, outlier_perc=outlier_perc) for group in groups])
+    clipwise = scale is not None
+    scales = np.array(
+        [scale]
+        if clipwise
+        else [robust_maximum(chosen[index], outlier_perc=outlier_perc) for index in shown]
+    )
     divisors = np.where(scales > 0, scales, 1)[:, None, None]
     strength = np.clip(chosen[shown] / (-divisors if sign == "negative" else divisors), -1, 1)
     pictures = None if clip is None else clip[shown]
@@ -98,7 +117,6 @@ def read_row(
     if clip is not None and not chosen.any():
         method = "original_image"
     whole = colour_map(cmap) if sign == "all" else one_signed(cmap, sign)
-    scale = float(scales[0]) if clipwise else None
     return Row(method, sign, pictures, strength, scale, whole, grey, alpha)
 
 

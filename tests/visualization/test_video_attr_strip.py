@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from captum_video.visualization import (
     COLOUR_BLIND,
     SIGNED,
+    robust_maximum,
     visualize_video_attr,
     visualize_video_attr_multiple,
 )
@@ -147,8 +148,9 @@ def test_rows_of_several_methods_share_one_curve() -> None:
     methods = ["original_image", "heat_map", "blended_heat_map", "masked_image"]
     signs = ["all", "positive", "all", "negative"]
     figure, axes = visualize_video_attr_multiple(
-        attr(9), clip(9), methods, signs, use_pyplot=False, frames=4, show_colorbar=True, top=2
-    )
+        attr(9), clip(9), methods, signs, use_pyplot=False, frames=4, show_colorbar=True, top=2,
+        normalization="frame",
+    )  # fmt: skip
     pictures = axes[:-1].reshape(len(methods), -1)
     assert pictures.shape == (4, 4)
     lines = long_lines(axes[-1], 9)
@@ -157,7 +159,7 @@ def test_rows_of_several_methods_share_one_curve() -> None:
         assert np.array_equal(line.get_ydata(), long_lines(alone[-1], 9)[0].get_ydata())
     assert len(legend_texts(axes[-1])) == 3
     for row, method, sign in zip(pictures, methods, signs, strict=True):
-        _, alone = draw(attr(9), clip(9), method, sign, frames=4)
+        _, alone = draw(attr(9), clip(9), method, sign, frames=4, normalization="frame")
         for one, other in zip(row, alone[:-1], strict=True):
             for mine, theirs in zip(one.images, other.images, strict=True):
                 assert np.array_equal(mine.get_array(), theirs.get_array())
@@ -167,6 +169,33 @@ def test_rows_of_several_methods_share_one_curve() -> None:
     assert not any(one.get_title() for one in pictures[1:].ravel())
     bars = [one for one in figure.axes if one not in set(axes)]
     assert [bar.axison for bar in bars] == [False, True, True, False]
+
+
+def test_rows_of_several_signs_share_one_scale() -> None:
+    """The negative attribution is a thirtieth of the positive: so pale are its pictures."""
+    values = attr(9)
+    values = torch.where(values > 0, values, values / 30)
+    positive, negative = values.clamp(min=0).numpy(), values.clamp(max=0).numpy()
+    several: list[tuple[list[str], list[str], float]] = [
+        (["heat_map"] * 2, ["positive", "negative"], robust_maximum(values.numpy())),
+        (["heat_map"] * 2, ["negative", "all"], robust_maximum(values.numpy())),
+        (["heat_map", "original_image"], ["negative", "all"], robust_maximum(negative)),
+        (["heat_map"] * 2, ["positive"] * 2, robust_maximum(positive)),
+    ]
+    parts = {"positive": positive, "negative": -negative, "all": values.numpy()}
+    for methods, signs, scale in several:
+        figure, axes = visualize_video_attr_multiple(
+            values, clip(9), methods, signs, use_pyplot=False, frames=9, show_colorbar=True
+        )
+        rows = axes[:-1].reshape(2, 9)
+        bars = [one for one in figure.axes if one not in set(axes) and one.axison]
+        assert len(bars) == methods.count("heat_map")
+        for row, method, sign in zip(rows, methods, signs, strict=True):
+            for frame, one in enumerate(row if method == "heat_map" else []):
+                wanted = np.clip(parts[sign][frame] / scale, -1, 1)
+                assert np.allclose(np.asarray(one.images[0].get_array()), wanted)
+        for bar in bars:
+            assert bar.get_yticklabels()[-1].get_text().lstrip("+-") == f"{scale:.2g}"
 
 
 def test_titles_of_rows() -> None:
