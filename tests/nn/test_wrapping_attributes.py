@@ -150,6 +150,7 @@ def test_a_scripted_model() -> None:
     wrapped.flag = True
     wrapped.gain = nn.Parameter(torch.full((1,), 3.0))
     assert torch.equal(wrapped(X), 3 * X)
+    assert wrapped.gain.item() == 3
     assert dict(wrapped.named_parameters())["gain"].item() == 3
 
 
