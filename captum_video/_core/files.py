@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import shutil
 import tempfile
@@ -24,14 +25,21 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        OSError: if no file can be written there, naming ``path`` and the cause.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is where the file is to go", str(target))
+    scratch = _scratch(target, "file")
     part = scratch / f"part{target.suffix}"
     try:
         yield part
         os.replace(part, target)
+    except OSError as error:
+        _name_target(target, part, error)
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -68,11 +76,11 @@ def folder_written_whole(
     Raises:
         FileExistsError: if ``path`` is a file, or a folder that holds something and may not be
             replaced.
+        OSError: if no folder can be written there, naming ``path`` and the cause.
     """
     target = Path(path)
     _refuse_existing(target, overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    scratch = _scratch(target, "folder")
     part, old = scratch / "new", scratch / "old"
     try:
         part.mkdir()
@@ -81,6 +89,9 @@ def folder_written_whole(
         if target.exists():
             os.replace(target, old)
         os.replace(part, target)
+    except OSError as error:
+        _name_target(target, part, error)
+        raise
     finally:
         try:
             if old.exists() and not target.exists():
@@ -89,6 +100,24 @@ def folder_written_whole(
             # should that fail too, the older folder stays where it is, in the temporary one
             if target.exists() or not old.exists():
                 shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(target: Path, what: str) -> Path:
+    """A temporary folder beside the target."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        reason = f"no {what} can be written there ({error.strerror})"
+        raise OSError(error.errno, reason, str(target)) from error
+
+
+def _name_target(target: Path, part: Path, error: OSError) -> None:
+    """Raises the same error with the target in it if it names a file that nobody chose."""
+    named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    if named is not None and named.is_relative_to(part):
+        place = str(target / named.relative_to(part))
+        raise OSError(error.errno, error.strerror, place) from error
 
 
 def _refuse_existing(target: Path, overwrite: bool) -> None:

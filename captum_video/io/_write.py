@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -91,14 +90,7 @@ def video_file(
     """
     target = Path(path)
     encoding = Encoding.of(target, fps, crf=crf)
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a folder is where the video is to go", str(target))
-    with ExitStack() as stack:
-        try:
-            part = stack.enter_context(written_whole(target))
-        except OSError as error:
-            reason = f"no video can be written there ({error.strerror})"
-            raise type(error)(error.errno, reason, str(target)) from error
+    with written_whole(target) as part:
 
         def write(pictures: np.ndarray) -> None:
             # A Python file, so that a full disk is an OSError here and not a line in FFmpeg's log.

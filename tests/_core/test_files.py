@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -108,3 +109,71 @@ def test_a_second_interrupt_leaves_the_older_folder_in_the_temporary_one(
         write_folder(target)
     (scratch,) = tmp_path.iterdir()
     assert (scratch / "old" / "file").read_text() == "older"
+
+
+def failing(target: Path, error: OSError | None = None, *, folder: bool = False) -> OSError:
+    """What writing there, or writing that, raises."""
+    whole = folder_written_whole if folder else written_whole
+
+    def write() -> None:
+        with whole(target) as part:
+            named = part / "file" if folder else part
+            if error is not None:
+                error.filename = str(named)
+                raise error
+            named.write_text("newer")
+
+    with pytest.raises(OSError, match=r"\[Errno") as caught:
+        write()
+    return caught.value
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_errors_name_the_place_that_was_asked_for(tmp_path: Path, folder: bool) -> None:
+    (tmp_path / "file").write_text("older")
+    error = failing(tmp_path / "file" / "page.html", folder=folder)
+    what = "folder" if folder else "file"
+    assert isinstance(error, FileExistsError | NotADirectoryError)
+    assert str(error.strerror).startswith(f"no {what} can be written there (")
+    assert error.filename == str(tmp_path / "file" / "page.html")
+
+    full = failing(tmp_path / "page.html", OSError(errno.ENOSPC, "No space left"), folder=folder)
+    assert (type(full), full.errno, full.strerror) == (OSError, errno.ENOSPC, "No space left")
+    assert full.filename == str(
+        tmp_path / "page.html" / "file" if folder else tmp_path / "page.html"
+    )
+    assert full.filename2 is None
+    refused = failing(tmp_path / "page.html", PermissionError(errno.EACCES, "no"), folder=folder)
+    assert type(refused) is PermissionError
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_errors_of_other_files_stay_as_they_are(tmp_path: Path) -> None:
+    def read() -> None:
+        with written_whole(tmp_path / "page.html"):
+            (tmp_path / "missing").read_text()
+
+    with pytest.raises(FileNotFoundError) as caught:
+        read()
+    assert caught.value.filename == str(tmp_path / "missing")
+    assert caught.value.__cause__ is None
+
+
+def test_a_folder_where_the_file_is_to_go(tmp_path: Path) -> None:
+    (tmp_path / "page.html").mkdir()
+    error = failing(tmp_path / "page.html")
+    assert isinstance(error, IsADirectoryError)
+    assert str(error) == (
+        f"[Errno {errno.EISDIR}] a folder is where the file is to go: {str(tmp_path / 'page.html')!r}"
+    )
+
+
+def test_what_cannot_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of two names, both of files."""
+
+    def refused(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "not permitted", str(source), None, str(target))
+
+    monkeypatch.setattr(os, "replace", refused)
+    error = failing(tmp_path / "page.html")
+    assert str(error) == f"[Errno {errno.EPERM}] not permitted: {str(tmp_path / 'page.html')!r}"

@@ -87,7 +87,7 @@ def test_refused_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="from 1/655 to 50 frames per second, got 60"):
         save_video(tmp_path / "c.gif", FRAMES, MAP, fps=60)
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"no video can be written there \(.*file.c\.mp4"):
+    with pytest.raises(OSError, match=r"no file can be written there \(.*file.c\.mp4"):
         save_video(tmp_path / "file" / "c.mp4", FRAMES, MAP, fps=8)
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(IsADirectoryError, match=r"a folder is where .*folder\.mp4"):
@@ -102,7 +102,7 @@ def test_a_folder_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("tempfile.mkdtemp", refused)
     with pytest.raises(
-        PermissionError, match=r"no video can be written there \(Permission denied\): .*c\.mp4"
+        PermissionError, match=r"no file can be written there \(Permission denied\): .*c\.mp4"
     ):
         save_video(tmp_path / "c.mp4", FRAMES, MAP, fps=8)
 
