@@ -6,10 +6,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from captum_video.cli import _output
-from captum_video.io import read_clip
+from captum_video.io import frames_last, read_clip, resize
+from captum_video.visualization import overlay, robust_maximum, side_by_side
 from tests.cli.workplace import SMALL, explain, summary
 
 
@@ -22,6 +25,26 @@ def test_the_video_and_the_strip_show_all_parts() -> None:
     strip = read_clip("explanations/walk/strip.png").frames[0].float()
     assert ((strip[0] - strip[2]) > 100).any()  # red
     assert summary()["overlay_fps"] == 3
+
+
+def test_a_panel_is_the_overlay_of_its_map() -> None:
+    options = ("--method", "video-grad-cam", "--layer", "body.0", *SMALL)
+    assert explain("walk.mp4", "--model", "tinynets:net", *options) == 0
+    arrays = load_file("explanations/walk/relevance.safetensors")
+    pictures = arrays.pop("frames")
+    (name,) = (key for key, values in arrays.items() if values.dim() == 4)
+    relevance = arrays[name].double().sum(0)
+    factor = -(-224 // max(pictures.shape[1:3]))
+    size = (factor * pictures.shape[1], factor * pictures.shape[2])
+    large = resize(relevance[:, None], size, fit="squeeze")[:, 0]
+    frames = resize(pictures.permute(0, 3, 1, 2), size, fit="squeeze")
+    exact = overlay(frames, large, scale=robust_maximum(relevance.numpy()))
+    sheet = side_by_side({"frames": frames, name: exact}).astype(int)
+    shown = read_clip("explanations/walk/overlay.mp4").frames.permute(0, 2, 3, 1).numpy()
+    top, left = sheet.shape[1] - size[0], sheet.shape[2] - size[1]
+    panel = shown[:, top : top + size[0], left : left + size[1]]
+    assert np.abs(panel - exact.astype(int)).mean() < 3
+    assert np.abs(exact.astype(int) - frames_last(frames)).mean() > 15  # relevance is seen
 
 
 def test_folder_names_never_meet(tmp_path: Path) -> None:

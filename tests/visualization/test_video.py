@@ -113,6 +113,22 @@ def test_maps_side_by_side_on_one_scale(tmp_path: Path) -> None:
     assert apart > 10  # on a scale of its own the weak map would look strong
 
 
+def test_the_scale_is_that_of_all_maps_whichever_comes_first(tmp_path: Path) -> None:
+    frames = smooth(4, 40, 60)
+    maps = {"weak": 0.1 * random_map(4, 40, 60), "strong": random_map(4, 40, 60, seed=1)}
+    path = save_video(tmp_path / "c.mp4", frames, maps, fps=10, layout="side_by_side", crf=5)
+    back, _, _ = decoded(path)
+    own = [robust_maximum(clip_map(values)) for values in maps.values()]
+    both = robust_maximum(*(clip_map(values) for values in maps.values()))
+    off = []
+    for scale in (both, *own):
+        panels = {name: overlay(frames, values, scale=scale) for name, values in maps.items()}
+        exact = side_by_side({"frames": frames, **panels}).astype(int)
+        off.append(np.abs(back[:, : exact.shape[1], : exact.shape[2]] - exact).mean())
+    assert off[0] < 1.5
+    assert off[1] > 5
+
+
 def test_options_of_the_overlay(tmp_path: Path) -> None:
     frames, relevance = smooth(3, 64, 64), random_map(3, 64, 64)
     options: dict[str, Any] = {
