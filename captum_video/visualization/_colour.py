@@ -6,6 +6,8 @@ apart.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from matplotlib import colormaps
@@ -88,7 +90,7 @@ def robust_maximum(*maps: np.ndarray, outlier_perc: float = 2.0) -> float:
     Raises:
         ValueError: if the percentage is out of range.
     """
-    if not 0 <= outlier_perc < 100:
+    if not 0 <= as_number(outlier_perc) < 100:
         raise ValueError(f"outlier_perc must lie in [0, 100), got {outlier_perc}")
     magnitudes = np.concatenate([np.abs(values).ravel() for values in maps])
     total = float(magnitudes.sum(dtype=np.float64))
@@ -105,6 +107,23 @@ def robust_maximum(*maps: np.ndarray, outlier_perc: float = 2.0) -> float:
         largest, others = np.sort(magnitudes), 0.0
     at = np.searchsorted(others + np.cumsum(largest, dtype=np.float64), wanted)
     return float(largest[min(int(at), largest.size - 1)])
+
+
+def as_number(value: object) -> float:
+    """What lies in a range only if it is a number.
+
+    Args:
+        value: anything.
+
+    Returns:
+        The number; NaN if it is none, so that no comparison holds.
+    """
+    if isinstance(value, str | bytes):
+        return math.nan
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def colour_map(cmap: str | Colormap | None) -> Colormap:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_video.io import frames_last
 from captum_video.visualization._colour import (
+    as_number,
     clip_map,
     colour_map,
     robust_maximum,
@@ -91,11 +92,11 @@ def check_options(
         ValueError: if a number is out of range or there is no such colour map.
     """
     for name, value in (("alpha", alpha), ("grey", grey)):
-        if not 0 <= value <= 1:
+        if not 0 <= as_number(value) <= 1:
             raise ValueError(f"{name} must lie in 0..1, got {value}")
-    if not 0 <= outlier_perc < 100:
+    if not 0 <= as_number(outlier_perc) < 100:
         raise ValueError(f"outlier_perc must lie in [0, 100), got {outlier_perc}")
-    if scale is not None and not (scale >= 0 and math.isfinite(scale)):
+    if scale is not None and not 0 <= as_number(scale) < math.inf:
         raise ValueError(f"scale must be a number >= 0, got {scale}")
     colour_map(cmap)
 

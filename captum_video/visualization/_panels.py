@@ -66,12 +66,17 @@ def check_captions(captions: Sequence[str] | None, total: int) -> None:
 
     Raises:
         ValueError: if there are more or fewer.
-        TypeError: if they are one string.
+        TypeError: if they are one string, or hold something else than text.
     """
     if isinstance(captions, str):
         raise TypeError(f"captions must be a list of lines, one per frame, got {captions!r}")
     if captions is not None and len(captions) != total:
         raise ValueError(f"captions must be one per frame ({total}), got {len(captions)}")
+    for number, line in enumerate(() if captions is None else captions):
+        if not isinstance(line, str):
+            raise TypeError(
+                f"captions must be lines of text, got {line!r} for frame {number}: use str()"
+            )
 
 
 def captioned(pictures: np.ndarray, captions: Sequence[str], width: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,6 +11,7 @@ from matplotlib.colors import Colormap
 from matplotlib.text import Text
 from torch import Tensor
 
+from captum_video.visualization._panels import check_captions
 from captum_video.visualization._plots import INK, QUIET
 from captum_video.visualization._skeleton import (
     Bones,
@@ -72,15 +74,15 @@ def skeleton_frames(
 
     Raises:
         ValueError: as :func:`skeleton_strip`, or if the height is below 40.
+        TypeError: if captions are no list of text.
     """
     check_choice("scale", scale, SCALES)
-    if isinstance(height, bool) or not isinstance(height, int) or height < 40:
+    if isinstance(height, bool) or not isinstance(height, Integral) or height < 40:
         raise ValueError(f"height must be a number of pixels from 40 on, got {height!r}")
     body = read_body(joints, bones)
     values = read_sequences(sequences, body)
     total = next(iter(values.values())).shape[-1]
-    if captions is not None and len(captions) != total:
-        raise ValueError(f"captions must be one per frame ({total}), got {len(captions)}")
+    check_captions(captions, total)
     dots = read_weights(weights, values, cmap, saturation)
     seen = seen_actors(values, actors)
     points = {name: project(array, view) for name, array in values.items()}

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -259,8 +260,8 @@ def _scene(
 ) -> _Scene:
     if layout not in ("overlay", "side_by_side"):
         raise ValueError(f"layout must be 'overlay' or 'side_by_side', got {layout!r}")
-    if enlarge < 0:
-        raise ValueError(f"enlarge must be a number of pixels or 0, got {enlarge}")
+    if isinstance(enlarge, bool) or not isinstance(enlarge, Integral) or enlarge < 0:
+        raise ValueError(f"enlarge must be a number of pixels or 0, got {enlarge!r}")
     for option in options:
         if option not in _OPTIONS:
             near = close_matches(option, [*_OPTIONS, "captions", "enlarge", "layout"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from captum_video._core.checks import check_choice
 from captum_video.io import frames_last
-from captum_video.visualization._colour import clip_map
+from captum_video.visualization._colour import as_number, clip_map
 from captum_video.visualization._skeleton import chosen_frames
 from captum_video.visualization._video_attr_rows import (
     METHODS,
@@ -78,9 +79,9 @@ def read_strip(
     for method, sign in zip(methods, signs, strict=True):
         _check_row(method, sign, video is not None)
     check_choice("normalization", options.normalization, NORMALIZATIONS)
-    if not 0 <= options.alpha_overlay <= 1:
+    if not 0 <= as_number(options.alpha_overlay) <= 1:
         raise ValueError(f"alpha_overlay must lie in 0..1, got {options.alpha_overlay}")
-    if isinstance(options.top, bool) or not isinstance(options.top, int) or options.top < 0:
+    if isinstance(options.top, bool) or not isinstance(options.top, Integral) or options.top < 0:
         raise ValueError(f"top must be a number of frames, 0 or more, got {options.top!r}")
     values = clip_map(attr, "attr")
     clip = None if video is None else _clip(video)

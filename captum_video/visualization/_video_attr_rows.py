@@ -70,7 +70,8 @@ def common_scale(values: np.ndarray, signs: Collection[str], outlier_perc: float
         The robust maximum of what any of them shows; 0 if they show none.
     """
     one = next(iter(signs)) if len(signs) == 1 else "all"
-    return robust_maximum(of_sign(values, one), outlier_perc=outlier_perc) if signs else 0.0
+    shown = of_sign(values, one) if signs else np.zeros(1)
+    return robust_maximum(shown, outlier_perc=outlier_perc)
 
 
 def read_row(

@@ -101,6 +101,11 @@ def test_height_and_captions() -> None:
         skeleton_frames({"a": sequence()}, height=39, **OWN)
     with pytest.raises(ValueError, match=r"captions must be one per frame \(6\), got 1"):
         skeleton_frames({"a": sequence()}, captions=["x"], **OWN)
+    with pytest.raises(TypeError, match="captions must be lines of text, got 0 for frame 0"):
+        skeleton_frames({"a": sequence()}, captions=list(range(6)), **OWN)  # type: ignore[arg-type]
+    lines: Any = np.array(list("abcdef"))
+    named = skeleton_frames({"a": sequence()}, captions=lines, **OWN)
+    assert np.array_equal(named, skeleton_frames({"a": sequence()}, captions=list("abcdef"), **OWN))
 
 
 def test_weights_of_several_films_share_a_scale() -> None:

@@ -167,6 +167,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"frames": "all"}, "a list of their numbers or None, got 'all'"),
     ({"labels": ["a"]}, "labels must be one per frame (6), got 1"),
     ({"outlier_perc": -1}, "outlier_perc must lie in [0, 100), got -1"),
+    ({"outlier_perc": None}, "outlier_perc must lie in [0, 100), got None"),
+    ({"method": "original_image", "outlier_perc": "2"}, "outlier_perc must lie in [0, 100), got 2"),
+    ({"alpha_overlay": None}, "alpha_overlay must lie in 0..1, got None"),
+    ({"top": 2.0}, "top must be a number of frames, 0 or more, got 2.0"),
     ({"alpha_overlay": 1.2}, "alpha_overlay must lie in 0..1, got 1.2"),
     ({"top": -1}, "top must be a number of frames, 0 or more, got -1"),
     ({"top": True}, "top must be a number of frames, 0 or more, got True"),
@@ -179,6 +183,16 @@ def test_refused(wrong: dict[str, Any], expected: str) -> None:
     arguments: dict[str, Any] = {"attr": ATTR, "original_video": VIDEO, **wrong}
     with pytest.raises(ValueError, match=re.escape(expected)):
         visualize_video_attr(**arguments, use_pyplot=False)
+
+
+def test_numbers_of_numpy() -> None:
+    _, axes = visualize_video_attr(
+        ATTR, VIDEO, outlier_perc=np.float32(2), alpha_overlay=np.float64(0.5), top=np.int64(2),
+        frames=np.int64(3), use_pyplot=False,
+    )  # fmt: skip
+    (marks,) = [line for line in axes[-1].lines if line.get_gid() == "top all"]
+    assert np.size(marks.get_xdata()) == 2
+    assert len(axes) == 4
 
 
 def test_refused_rows() -> None:

@@ -51,6 +51,19 @@ def never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"maps": {"frames": MAP}}, ValueError, "must not be named 'frames'"),
         ({"layout": "grid"}, ValueError, "layout must be 'overlay' or 'side_by_side', got 'grid'"),
         ({"enlarge": -1}, ValueError, "enlarge must be a number of pixels or 0, got -1"),
+        ({"enlarge": 100.5}, ValueError, r"enlarge must be a number of pixels or 0, got 100\.5"),
+        (
+            {"captions": ["a", "b", 3]},
+            TypeError,
+            r"captions must be lines of text, got 3 for frame 2: use str\(\)",
+        ),
+        ({"maps": MAP, "alpha": "0.5"}, ValueError, r"alpha must lie in 0\.\.1, got 0\.5"),
+        ({"maps": MAP, "scale": "1"}, ValueError, "scale must be a number >= 0, got 1"),
+        (
+            {"maps": MAP, "outlier_perc": None},
+            ValueError,
+            r"outlier_perc must lie in \[0, 100\), got None",
+        ),
         ({"captions": ["a"]}, ValueError, r"captions must be one per frame \(3\), got 1"),
         (
             {"captions": "abc"},
