@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"):
         report.save(tmp_path / "file" / "page.html")
     (tmp_path / "page.html").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="a folder is where the file is to go"):
         report.save(tmp_path / "page.html")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "page.html"]
 

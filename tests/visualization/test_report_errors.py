@@ -30,7 +30,7 @@ def report(**options: Any) -> Report:
         (lambda: report(cmap="colour-blnd"), r"cmap 'colour-blnd' is no colour map.*colour-blind"),
         (lambda: report(labels=["a", "b"]), r"labels must be one per frame \(4\), got 2"),
         (lambda: report(parameters={1: 1, "1": 2}), r"two names of parameters read '1'"),
-        (lambda: report().add({1: noise(), "1": -noise()}), r"two names of maps read '1': call"),
+        (lambda: report().add({"1": noise(), 1: -noise()}), r"two names of maps read '1': call"),
         (
             lambda: report().add(noise(), curves={1: [0] * 4, "1": [1] * 4}),
             r"two names of curves read '1'",
