@@ -183,15 +183,38 @@ def _rows(
             replace(row, listed=bool(row.mark) or name in decodable, decodable=name in decodable)
             for name, row in every.items()
         ]
+    around = _around_transformers(every, modules)
     blocks = {
         name: row.grid
         for name, row in every.items()
-        if row.spatial and not isinstance(modules[name], _CONTAINERS)
+        if row.spatial and name not in around and not isinstance(modules[name], _CONTAINERS)
     }
     return [
         replace(row, listed=bool(row.mark) or _worth(row, modules[name], blocks))
         for name, row in every.items()
     ]
+
+
+def _around_transformers(rows: dict[str, Row], modules: dict[str, nn.Module]) -> set[str]:
+    """The layers that hold a row of transformer blocks: they are no block, but the model."""
+    attentive = {
+        above
+        for name, module in modules.items()
+        if _attends(type(module).__name__)
+        for above in (*_above(name), name)
+    }
+    places = [name.rpartition(".")[0] for name in attentive if name in rows and rows[name].spatial]
+    rooms = {name for name in places if isinstance(modules[name], _CONTAINERS)}
+    return {above for name in rooms if places.count(name) > 1 for above in _above(name)}
+
+
+def _attends(kind: str) -> bool:
+    return "attention" in kind.lower() or "attn" in kind.lower()
+
+
+def _above(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _worth(row: Row, module: nn.Module, blocks: dict[str, tuple[int, ...]]) -> bool:
@@ -202,15 +225,13 @@ def _worth(row: Row, module: nn.Module, blocks: dict[str, tuple[int, ...]]) -> b
     """
     if isinstance(module, (*_CONTAINERS, *_PLUMBING)):
         return False
-    parts = row.facts.name.split(".")
-    above = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+    above = _above(row.facts.name)
     if row.spatial:
         said = any(blocks.get(name) == row.grid for name in above)
         return not said and not row.pooled
     if any(name in blocks for name in above):
         return False
-    kind = row.facts.kind.lower()
-    return "attention" in kind or "attn" in kind or row.lost
+    return _attends(row.facts.kind) or row.lost
 
 
 def _table(rows: list[Row], frames: int) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +93,39 @@ def test_a_block_stands_for_what_is_in_it(capsys: pytest.CaptureFixture[str]) ->
     # conv1 halves the picture before the block does, conv2 sees it as the block gives it
     table = rows(capsys.readouterr().out)
     assert [name for name in table if name.startswith("block")] == ["block.conv1", "block"]
+
+
+MIXED = """
+from torch import nn
+
+class Attention(nn.Conv3d):
+    def forward(self, x):
+        return x * super().forward(x).sigmoid()
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.Sequential(*(kind(3, 3, 1) for kind in (nn.Conv3d, Attention, nn.Conv3d)))
+
+    def forward(self, x):
+        return self.parts(x)
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = Block(), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.stem(x).mean((2, 3, 4)))
+"""
+
+
+def test_attention_in_a_block_is_no_row_of_transformer_blocks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("mixed.py").write_text(MIXED)
+    assert layers("--model", "mixed:Net", *SMALL) == 0
+    assert [name for name in rows(capsys.readouterr().out) if name.startswith("stem")] == ["stem"]
 
 
 def test_a_blank_clip_is_as_the_model_wants_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,10 @@ def test_a_model_from_transformers(capsys: pytest.CaptureFixture[str]) -> None:
     assert summary()["layer"] == layer
     capsys.readouterr()
     model = ("--model", "tinyanswers:videomae", "--feed", "pixel_values:NTCHW")
+    assert main(["layers", *model]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[4:] if "yes" in line]
+    blocks = [f"videomae.encoder.layer.{i}" for i in range(2)]  # for all that is in them
+    assert names == ["videomae.embeddings", *blocks, "videomae.encoder", "videomae"]
     assert main(["layers", *model, "--all"]) == 0
     out = capsys.readouterr().out
     (row,) = [line for line in out.splitlines() if line.split()[:1] == [layer]]
