@@ -18,6 +18,8 @@ X = clip(2, 3, 4, 8, 8)
 class Switched(Residual):
     """Looks at attributes of its own, and has one that only looks like an attribute."""
 
+    shift: Tensor
+
     def __init__(self) -> None:
         super().__init__(5)
         self.use_relu = True
@@ -55,7 +57,7 @@ def test_setting_reaches_the_model() -> None:
     assert model.use_relu is wrapped.use_relu is False
     assert "use_relu" not in vars(wrapped)
     assert not torch.equal(wrapped(X), before)
-    by_hand = seeded(Switched())
+    by_hand: Any = seeded(Switched())
     by_hand.use_relu = False
     assert torch.equal(wrapped(X), by_hand(X)[0])
     wrapped.scale = 3.0
@@ -100,6 +102,7 @@ def test_deleting_reaches_the_model() -> None:
 
 
 def test_what_the_model_has_not_stays_here() -> None:
+    model: Any
     model, wrapped = pair()
     wrapped.note = "mine"
     assert wrapped.note == "mine"

@@ -60,7 +60,7 @@ class Pathways(nn.Module):
 
     def forward(self, clips: list[Tensor], gain: Any = 1.0) -> Tensor:
         scores = [net(one) for net, one in zip(self.nets, clips, strict=False)]
-        return sum(scores) * gain  # type: ignore[no-any-return]
+        return sum(scores) * gain
 
 
 class TwoPathways(nn.Module):
@@ -79,7 +79,7 @@ def relevances(model: nn.Module, inputs: Any, extra: Any, layer: str) -> list[Te
     live = tuple(one.clone().requires_grad_() for one in several)
     found = [model(*several, *extra)]
     for method in (DeepTaylor(model), InputXGradient(model), VideoGradCam(model, layer)):
-        told = method.attribute(live, target=1, additional_forward_args=extra)  # type: ignore
+        told = method.attribute(live, target=1, additional_forward_args=extra)
         found += told if isinstance(told, tuple) else (told,)
     return found
 
