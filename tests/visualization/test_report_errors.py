@@ -15,6 +15,11 @@ def with_nan() -> torch.Tensor:
     return broken
 
 
+def alike(value: object) -> Any:
+    """Two names that read the same."""
+    return {"1": value, 1: value}
+
+
 def report(**options: Any) -> Report:
     return Report(frames(), **options)
 
@@ -30,9 +35,9 @@ def report(**options: Any) -> Report:
         (lambda: report(cmap="colour-blnd"), r"cmap 'colour-blnd' is no colour map.*colour-blind"),
         (lambda: report(labels=["a", "b"]), r"labels must be one per frame \(4\), got 2"),
         (lambda: report(parameters={1: 1, "1": 2}), r"two names of parameters read '1'"),
-        (lambda: report().add({"1": noise(), 1: -noise()}), r"two names of maps read '1': call"),
+        (lambda: report().add(alike(noise())), r"two names of maps read '1': call"),
         (
-            lambda: report().add(noise(), curves={1: [0] * 4, "1": [1] * 4}),
+            lambda: report().add(noise(), curves=alike([0] * 4)),
             r"two names of curves read '1'",
         ),
         (

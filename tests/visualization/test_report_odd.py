@@ -148,7 +148,7 @@ def test_the_rows_that_are_explained(tab: Page, tmp_path: Path) -> None:
 
 
 def test_a_row_may_stand_for_a_target_without_a_name(tab: Page, tmp_path: Path) -> None:
-    rows = [{"class": ""}, {"class": "x"}, {"class": None}]
+    rows: list[dict[str, object]] = [{"class": ""}, {"class": "x"}, {"class": None}]
     open_page(
         tab, Report(frames()).add(noise()).table("t", rows, targets=[None, "", None]), tmp_path
     )
