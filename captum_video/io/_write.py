@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,7 +70,7 @@ def write_video(
 @contextmanager
 def video_file(
     path: str | os.PathLike[str], fps: float, *, crf: int = 18
-) -> Iterator[Callable[[np.ndarray], None]]:
+) -> Iterator[Callable[[Iterable[np.ndarray]], None]]:
     """Does all of :func:`write_video` that needs no frames, and yields what writes them.
 
     So a wrong suffix or a folder that takes no file is found before the frames are drawn. The file
@@ -81,7 +82,8 @@ def video_file(
         crf: quality of H.264 and VP9.
 
     Yields:
-        A function that takes the frames, uint8 (T, H, W, 3), to be called once.
+        A function that takes the frames one after the other, each uint8 (H, W, 3), to be called
+        once. They may be drawn as they are taken.
 
     Raises:
         ClipError: if this FFmpeg lacks the encoder.
@@ -92,7 +94,7 @@ def video_file(
     encoding = Encoding.of(target, fps, crf=crf)
     with written_whole(target) as part:
 
-        def write(pictures: np.ndarray) -> None:
+        def write(pictures: Iterable[np.ndarray]) -> None:
             # A Python file, so that a full disk is an OSError here and not a line in FFmpeg's log.
             with part.open("wb", buffering=1 << 20) as file:
                 encoding.write(file, pictures)
@@ -173,32 +175,35 @@ class Encoding:
             )
         return cls(target, container, encoder, rate, crf, loop)
 
-    def write(self, file: IO[bytes], pictures: np.ndarray) -> None:
+    def write(self, file: IO[bytes], pictures: Iterable[np.ndarray]) -> None:
         """Encodes frames.
 
         Args:
             file: what to write to; it must be seekable.
-            pictures: uint8, (T, H, W, 3).
+            pictures: at least one frame, each uint8 (H, W, 3); an array (T, H, W, 3), or what draws
+                one after the other.
 
         Raises:
             ClipError: if FFmpeg refuses the frames.
             OSError: if the file takes no more.
         """
+        frames = iter(pictures)
+        first = next(frames)
+        height, width = first.shape[:2]
+        frames = chain([first], frames)
         once = {"loop": "-1"} if self.encoder == "gif" and not self.loop else {}
         try:
             with av.open(file, "w", format=self.container, options=once) as output:
                 if self.encoder == "gif":
-                    _encode_gif(output, pictures, self.rate)
+                    _encode_gif(output, frames, (height, width), self.rate)
                 else:
-                    _encode(output, self.encoder, pictures, self.rate, self.crf)
+                    _encode(output, self.encoder, frames, (height, width), self.rate, self.crf)
         except av.error.FFmpegError as error:
             if isinstance(error, OSError) and error.errno and error.errno < 1000:
                 raise OSError(error.errno, os.strerror(error.errno), str(self.target)) from error
-            height, width = pictures.shape[1:3]
             raise ClipError(
                 self.target,
-                f"the {self.encoder} encoder refused {len(pictures)} frames of {width}x{height} "
-                f"({error.strerror})",
+                f"the {self.encoder} encoder refused frames of {width}x{height} ({error.strerror})",
                 "Try another size or suffix",
             ) from error
 
@@ -212,18 +217,25 @@ def _has_encoder(name: str) -> bool:
         return False
 
 
-def _encode(output: Any, encoder: str, pictures: np.ndarray, rate: Fraction, crf: int) -> None:
-    odd_height, odd_width = pictures.shape[1] % 2, pictures.shape[2] % 2
-    if odd_height or odd_width:
-        pictures = np.pad(pictures, ((0, 0), (0, odd_height), (0, odd_width), (0, 0)), mode="edge")
+def _encode(
+    output: Any,
+    encoder: str,
+    pictures: Iterable[np.ndarray],
+    size: tuple[int, int],
+    rate: Fraction,
+    crf: int,
+) -> None:
+    odd_height, odd_width = size[0] % 2, size[1] % 2
     stream = output.add_stream(encoder, rate=rate)
-    stream.height, stream.width = pictures.shape[1:3]
+    stream.height, stream.width = size[0] + odd_height, size[1] + odd_width
     stream.pix_fmt = "yuv420p"
     stream.options = {"crf": str(crf)} | ({"b:v": "0"} if encoder.startswith("libvpx") else {})
     context = stream.codec_context  # say which colours these are: players guess otherwise
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = 1
     for picture in pictures:
+        if odd_height or odd_width:
+            picture = np.pad(picture, ((0, odd_height), (0, odd_width), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
@@ -231,18 +243,22 @@ def _encode(output: Any, encoder: str, pictures: np.ndarray, rate: Fraction, crf
     output.mux(stream.encode(None))
 
 
-def _encode_gif(output: Any, pictures: np.ndarray, rate: Fraction) -> None:
+def _encode_gif(
+    output: Any, pictures: Iterable[np.ndarray], size: tuple[int, int], rate: Fraction
+) -> None:
     stream = output.add_stream("gif", rate=rate)
-    stream.height, stream.width = pictures.shape[1:3]
+    stream.height, stream.width = size
     stream.pix_fmt = "pal8"
-    for frame in _with_palette(pictures, rate):
+    for frame in _with_palette(pictures, size, rate):
         output.mux(stream.encode(frame))
     output.mux(stream.encode(None))
 
 
-def _with_palette(pictures: np.ndarray, rate: Fraction) -> Iterator[Any]:
+def _with_palette(
+    pictures: Iterable[np.ndarray], size: tuple[int, int], rate: Fraction
+) -> Iterator[Any]:
     """The pictures in 256 colours, chosen for all of them together."""
-    height, width = pictures.shape[1:3]
+    height, width = size
     graph = av.filter.Graph()
     source = graph.add_buffer(
         width=width, height=height, format=av.VideoFormat("rgb24"), time_base=1 / rate

@@ -7,6 +7,7 @@ apart.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from captum_video._core.arrays import host_tensor
 from captum_video._core.errors import close_matches
 
 _WHITE = "#ffffff"
+_BLOCK = 1 << 16  # numbers at a time
 # From the middle outwards: positive, negative.
 _SIDES = {
     "captum_video_signed": (
@@ -92,21 +94,30 @@ def robust_maximum(*maps: np.ndarray, outlier_perc: float = 2.0) -> float:
     """
     if not 0 <= as_number(outlier_perc) < 100:
         raise ValueError(f"outlier_perc must lie in [0, 100), got {outlier_perc}")
-    magnitudes = np.concatenate([np.abs(values).ravel() for values in maps])
-    total = float(magnitudes.sum(dtype=np.float64))
+    flat = [values.reshape(-1) for values in maps]
+    step = sum(values.size for values in flat) >> 12 | 1
+    total = math.fsum(float(part.sum(dtype=np.float64)) for part in _magnitudes(flat))
     if not total > 0:
         return 0.0
     wanted = total * (1 - outlier_perc / 100) * (1 - 1e-12)
     # Only the largest need to be sorted. A sample tells which: those that hold twice the outliers.
-    sample = np.sort(magnitudes[:: magnitudes.size >> 12 | 1])[::-1]
+    sample = np.sort(np.concatenate([np.abs(values[::step]) for values in flat]))[::-1]
     held = np.cumsum(sample, dtype=np.float64)
     at = np.searchsorted(held, held[-1] * min(1.0, outlier_perc / 50 + 0.01))
-    largest = np.sort(magnitudes[magnitudes >= sample[min(int(at), sample.size - 1)]])
+    least = sample[min(int(at), sample.size - 1)]
+    largest = np.sort(np.concatenate([part[part >= least] for part in _magnitudes(flat)]))
     others = total - float(largest.sum(dtype=np.float64))
     if others >= wanted:  # the sample was not like the rest
-        largest, others = np.sort(magnitudes), 0.0
+        largest, others = np.sort(np.concatenate([*_magnitudes(flat)])), 0.0
     at = np.searchsorted(others + np.cumsum(largest, dtype=np.float64), wanted)
     return float(largest[min(int(at), largest.size - 1)])
+
+
+def _magnitudes(flat: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Magnitudes a block at a time, so that no second array of their size is made."""
+    for values in flat:
+        for start in range(0, values.size, _BLOCK):
+            yield np.abs(values[start : start + _BLOCK])
 
 
 def as_number(value: object) -> float:

@@ -7,8 +7,9 @@ import html
 import io
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ Values = Tensor | np.ndarray
 Layout = Literal["overlay", "side_by_side"]
 
 _OPTIONS = ("alpha", "outlier_perc", "scale", "cmap", "grey")
+_BLOCK = 1 << 21  # pixels of a panel drawn at a time
 # what a page can play, the best first
 _INLINE = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
 
@@ -133,11 +135,13 @@ def show_video(
     suffix = next(filter(can_write, _INLINE), ".mp4")
     encoding = Encoding.of(Path(f"video{suffix}"), fps, crf=crf, loop=loop)
     pictures = scene.drawn()
+    first = next(pictures)
     file = io.BytesIO()
-    encoding.write(file, pictures)
-    across = pictures.shape[2] if suffix == ".gif" else pictures.shape[2] + pictures.shape[2] % 2
+    encoding.write(file, chain([first], pictures))
+    across = first.shape[1] if suffix == ".gif" else first.shape[1] + first.shape[1] % 2
+    total = len(scene.pictures)
     return InlineVideo(
-        file.getvalue(), suffix, len(pictures), float(fps), width or across, loop, scene.names
+        file.getvalue(), suffix, total, float(fps), width or across, loop, scene.names
     )
 
 
@@ -224,8 +228,8 @@ class _Scene:
         plain = self.layout == "side_by_side" or not self.maps
         return (*(["frames"] if plain else []), *self.maps)
 
-    def drawn(self) -> np.ndarray:
-        """The frames of the video, uint8 (T, H, W, 3)."""
+    def drawn(self) -> Iterator[np.ndarray]:
+        """The frames of the video, each uint8 (H, W, 3), drawn a few at a time."""
         options = dict(self.options)
         perc, scale = options.pop("outlier_perc", 2.0), options.pop("scale", None)
         if scale is None and self.maps:
@@ -233,21 +237,37 @@ class _Scene:
         height, width = self.pictures.shape[1:3]
         factor = max(1, -(-self.enlarge // max(height, width)))
         size = (height * factor, width * factor)
-        pictures = self.pictures
-        if factor > 1:
+        empty = {name for name, values in self.maps.items() if not values.any()}
+        count = max(1, _BLOCK // (size[0] * size[1]))
+        for start in range(0, len(self.pictures), count):
+            yield from self._part(slice(start, start + count), size, empty, scale, options)
+
+    def _part(
+        self,
+        part: slice,
+        size: tuple[int, int],
+        empty: set[str],
+        scale: float | None,
+        options: dict[str, Any],
+    ) -> np.ndarray:
+        """Some frames of the video, uint8 (T, H, W, 3)."""
+        pictures = self.pictures[part]
+        if size != pictures.shape[1:3]:
             first = torch.from_numpy(pictures).permute(0, 3, 1, 2)
             pictures = frames_last(resize(first, size, fit="squeeze"))
         panels = {"frames": pictures}
         for name, values in self.maps.items():
-            if not values.any():
+            if name in empty or scale is None:
                 panels[name] = pictures
                 continue
-            large = resize(torch.from_numpy(values)[:, None], size, fit="squeeze")[:, 0].numpy()
+            chosen = torch.from_numpy(values[part])[:, None]
+            large = resize(chosen, size, fit="squeeze")[:, 0].numpy()
             panels[name] = blended(pictures, large, scale, **options)
+        captions = None if self.captions is None else self.captions[part]
         if self.layout == "side_by_side":
-            return side_by_side(panels, captions=self.captions)
+            return side_by_side(panels, captions=captions)
         shown = list(panels.values())[-1]
-        return shown if self.captions is None else captioned(shown, self.captions, size[1])
+        return shown if captions is None else captioned(shown, captions, size[1])
 
 
 def _scene(
