@@ -10,14 +10,11 @@ import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from matplotlib.colors import Colormap
 
 from captum_video.visualization._colour import COLOUR_BLIND, SIGNED, colour_map
-
-if TYPE_CHECKING:
-    from captum_video.visualization._report_data import Target
+from captum_video.visualization._report_parts import Target
 
 _WORDS = {SIGNED.name: ("red", "blue"), COLOUR_BLIND.name: ("orange", "purple")}
 _ENDS = ("the upper end of the colours", "the lower end of the colours")

@@ -16,15 +16,7 @@ from captum_video._core.files import written_whole
 from captum_video.io import frame_indices, frames_last
 from captum_video.visualization._captions import caption_of, given_caption
 from captum_video.visualization._colour import clip_map, colour_map, robust_maximum
-from captum_video.visualization._report_data import (
-    LEVELS,
-    Table,
-    Target,
-    TooLarge,
-    Video,
-    page,
-    video,
-)
+from captum_video.visualization._report_data import LEVELS, TooLarge, page, video
 from captum_video.visualization._report_given import (
     check_known,
     check_words,
@@ -34,6 +26,7 @@ from captum_video.visualization._report_given import (
     texts,
     zero_maps,
 )
+from captum_video.visualization._report_parts import Table, Target, Video
 
 _SUFFIXES = (".html", ".htm")
 _HEIGHT = 760  # pixels of the page inside a notebook

@@ -8,7 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from importlib.resources import files
 from numbers import Integral, Real
 from string import Template
@@ -20,6 +20,7 @@ from PIL import Image
 
 from captum_video.visualization._captions import colour_words
 from captum_video.visualization._colour import colour_map
+from captum_video.visualization._report_parts import Table, Target, Video
 
 LEVELS = (127, 63, 31, 15)  # steps of a map's magnitude, as many as the page has room for
 _LOSSLESS = 1_500_000  # bytes: frames that take no more stay as they are
@@ -39,70 +40,6 @@ class TooLarge(Exception):
     def __init__(self, size: int) -> None:
         super().__init__(f"{size} bytes")
         self.size = size
-
-
-@dataclass(frozen=True)
-class Target:
-    """One explained output.
-
-    Attributes:
-        name: what to call it.
-        note: a sentence about it.
-        scale: the magnitude at which its maps' colours saturate.
-        maps: (T, H, W) by name.
-        curves: further numbers per frame, by name.
-    """
-
-    name: str
-    note: str
-    scale: float
-    maps: dict[str, np.ndarray]
-    curves: dict[str, list[float]]
-
-    def at(self, shown: Sequence[int]) -> Target:
-        """The same at some frames.
-
-        Args:
-            shown: which frames.
-
-        Returns:
-            The target with their maps and curves.
-        """
-        return replace(
-            self,
-            maps={name: values[list(shown)] for name, values in self.maps.items()},
-            curves={name: [line[at] for at in shown] for name, line in self.curves.items()},
-        )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Numbers and words in rows.
-
-    Attributes:
-        title: its caption.
-        rows: all with the same columns.
-        targets: the explained output that each row stands for, if any.
-    """
-
-    title: str
-    rows: list[dict[str, object]]
-    targets: list[str | None]
-
-
-@dataclass(frozen=True)
-class Video:
-    """Frames that a page plays.
-
-    Attributes:
-        name: what to call them.
-        size: width and height.
-        frames: one data URI for each.
-    """
-
-    name: str
-    size: tuple[int, int]
-    frames: list[str]
 
 
 def page(

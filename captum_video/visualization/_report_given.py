@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from captum_video._core.errors import close_matches
-from captum_video.visualization._report_data import Table
+from captum_video.visualization._report_parts import Table
 
 
 def check_words(*, method: object, parameters: object, caption: object) -> None:

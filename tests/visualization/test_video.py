@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from captum_video.io import frames_last, resize
+from captum_video.io import frames_last, read_clip, resize
 from captum_video.visualization import clip_map, overlay, robust_maximum, save_video, side_by_side
 from tests.io.videos import smooth
 
@@ -190,8 +190,11 @@ def test_a_map_in_every_shape_and_as_a_dict_of_one(tmp_path: Path) -> None:
     frames, relevance = smooth(3, 32, 32), random_map(3, 32, 32)
     split = torch.stack([0.25 * relevance, 0.75 * relevance])
     shapes: list[Any] = [relevance, split, split[None], relevance.numpy(), {"one": relevance}]
-    files = [
-        save_video(tmp_path / f"{number}.mp4", frames, maps, fps=8).read_bytes()
+    drawn = [
+        read_clip(save_video(tmp_path / f"{number}.gif", frames, maps, fps=8)).frames
         for number, maps in enumerate(shapes)
     ]
-    assert len(set(files)) == 1
+    assert all(torch.equal(video, drawn[0]) for video in drawn)
+    assert not torch.equal(
+        drawn[0], read_clip(save_video(tmp_path / "p.gif", frames, fps=8)).frames
+    )
