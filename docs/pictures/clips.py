@@ -68,6 +68,17 @@ def digit() -> Digit:
     return Digit(model, x, shown(sample.clip), sample.motion, ranges)
 
 
+def compared(it: Digit, rows: dict[str, Tensor]) -> Figure:
+    """A strip of maps, each of which takes the colours' whole range."""
+    return relevance_strip(
+        it.frames,
+        alike(rows),
+        indices=range(1, 16, 2),
+        title=f"{it.title}, each map divided by its largest magnitude",
+        curve=False,
+    )[0]
+
+
 @picture("moving-digit", "c3d_small")
 def moving_digit() -> Figure:
     """The split into appearance and motion."""
@@ -91,13 +102,7 @@ def deep_taylor() -> Figure:
         ),
     }
     rows = {name: method.attribute(it.x, it.motion) for name, method in methods.items()}
-    return relevance_strip(
-        it.frames,
-        alike(rows),
-        indices=range(1, 16, 2),
-        title=f"{it.title}, each map divided by its largest magnitude",
-        curve=False,
-    )[0]
+    return compared(it, rows)
 
 
 @picture("selective-relevance", "c3d_small")
@@ -112,13 +117,7 @@ def selective_relevance() -> Figure:
         "selective": SelectiveRelevance(base).attribute(it.x, target=it.motion),
         "temporal": temporal,
     }
-    return relevance_strip(
-        it.frames,
-        alike(rows),
-        indices=range(1, 16, 2),
-        title=f"{it.title}, each map divided by its largest magnitude",
-        curve=False,
-    )[0]
+    return compared(it, rows)
 
 
 class Event(NamedTuple):
