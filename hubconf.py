@@ -4,7 +4,7 @@ from collections.abc import Callable as _Callable
 
 import models as _models
 
-dependencies = ["torch", "captum", "numpy", "matplotlib", "av", "safetensors", "tqdm"]
+dependencies = ["torch", "captum", "numpy", "matplotlib", "av", "PIL", "safetensors", "tqdm"]
 
 
 def _entry_point(name: str, bundled: bool) -> _Callable[..., object]:

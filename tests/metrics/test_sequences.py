@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from captum_video.metrics import (
     amplification,
@@ -18,6 +16,7 @@ from captum_video.metrics import (
     signature,
     view_distance,
 )
+from tests.measuring import Largest
 
 
 def sequence(*joints: list[list[float]]) -> Tensor:
@@ -144,19 +143,6 @@ def test_signature_in_blocks(rows: int, monkeypatch: pytest.MonkeyPatch) -> None
     one, two = [3.0, 0.0, 1.0, 0.0], [0.0, 3.0, 0.0, 1.0]
     crossed = signature(torch.tensor([one, two, one, two]), torch.tensor([0, 0, 1, 1]))
     assert crossed.auroc.tolist() == [0.25, 0.25]
-
-
-class Largest(TorchFunctionMode):
-    """Notes the largest tensor that any operation makes."""
-
-    numbers = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for value in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(value, Tensor):
-                self.numbers = max(self.numbers, value.numel())
-        return result
 
 
 def test_signature_holds_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from captum_video._core.skeletons import KINECT_JOINTS, split_joints
 from captum_video.metrics import amplification
@@ -22,6 +20,7 @@ from models._diagnosis_proposal import (
     standings,
     wilson,
 )
+from tests.measuring import Largest
 
 CLASSES = ("reading", "writing", "jump up")
 HAND = KINECT_JOINTS.index("hand_tip_right")
@@ -186,19 +185,6 @@ def test_without_a_signal_some_joint_passes_in_one_of_twenty_cases() -> None:
         passed += bool(found.max() > chance)
     # 10 expected, standard deviation 3; against the mean of the shuffles it would be 95
     assert 1 <= passed <= 20
-
-
-class Largest(TorchFunctionMode):
-    """Notes the largest tensor that any operation makes."""
-
-    numbers = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for value in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(value, Tensor):
-                self.numbers = max(self.numbers, value.numel())
-        return result
 
 
 def test_separability_takes_memory_in_proportion_to_the_clips() -> None:

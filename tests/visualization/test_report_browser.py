@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from captum_video.visualization import (
     robust_maximum,
     signed_colours,
 )
-from tests.browser import browser_page
 from tests.visualization.pages import content_of, decoded, pixels
 from tests.visualization.report_browser import (
     DESK,
@@ -36,12 +34,6 @@ if TYPE_CHECKING:
 
 GREYS = {"grey": 1.0, "colour": 0.0}
 PALETTES = {"red and blue": None, "orange and purple (colour-blind safe)": "colour-blind"}
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with browser_page() as page:
-        yield page
 
 
 def expected(

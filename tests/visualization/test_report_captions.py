@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from captum_video.cli._methods import METHODS
 from captum_video.visualization import Report
-from tests.browser import browser_page
 from tests.visualization.pages import content_of, frames, noise
 from tests.visualization.report_browser import open_page
 
@@ -57,12 +55,6 @@ PHRASES = {
     ),
     "feature-map-decoder": ("no picture of what the decision rests on", "by the paper's decoder"),
 }
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with browser_page() as page:
-        yield page
 
 
 def told(made: Report) -> str:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +13,11 @@ import numpy as np
 import pytest
 
 from captum_video.visualization import Report
-from tests.browser import browser_page
 from tests.visualization.pages import content_of, decoded, frames, noise
 from tests.visualization.report_browser import TOTAL, attention, maps, open_page, report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with browser_page() as page:
-        yield page
 
 
 def downloaded(tab: Page, button: str) -> tuple[str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from captum_video.visualization import overlay, robust_maximum
-from tests.browser import browser_page
 from tests.visualization.report_browser import (
     DESK,
     PHONE,
@@ -43,12 +41,6 @@ _COLOURS = """() => [...document.querySelectorAll("body *")].flatMap((one) => {
   return [[one.textContent.trim().slice(0, 40), one instanceof SVGElement ? style.fill : style.color,
     back(behind)]];
 })"""
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with browser_page() as page:
-        yield page
 
 
 def long_report() -> object:

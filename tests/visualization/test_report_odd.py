@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +12,12 @@ import numpy as np
 import pytest
 
 from captum_video.visualization import Report, overlay
-from tests.browser import browser_page
 from tests.visualization.pages import content_of, frames, noise
 from tests.visualization.report_browser import at, drawn, fresh, open_page, report
 from tests.visualization.test_report import NASTY, nasty_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with browser_page() as page:
-        yield page
 
 
 def quietly(made: Callable[[], Report]) -> Report:

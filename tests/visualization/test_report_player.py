@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from tests.browser import browser_page
 from tests.visualization.report_browser import (
     DESK,
     PHONE,
@@ -28,12 +26,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SIZES = pytest.mark.parametrize("size", [DESK, PHONE])
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with browser_page() as page:
-        yield page
 
 
 def playing(page: Page) -> bool:

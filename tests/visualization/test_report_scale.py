@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from captum_video.visualization import Report, overlay, robust_maximum, signed_colours
-from tests.browser import browser_page
 from tests.visualization.report_browser import SIGNS, drawn, maps, open_page, report
 
 if TYPE_CHECKING:
@@ -19,12 +17,6 @@ if TYPE_CHECKING:
 PALETTES = {"red and blue": None, "orange and purple (colour-blind safe)": "colour-blind"}
 RANGES = {"all": (-1, 1), "positive": (0, 1), "negative": (-1, 0), "absolute": (0, 1)}
 GREY = 128
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with browser_page() as page:
-        yield page
 
 
 def bar(tab: Page) -> np.ndarray:
