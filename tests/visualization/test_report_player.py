@@ -42,7 +42,8 @@ def check(page: Page, frame: int) -> None:
     assert np.array_equal(drawn(page)["frames"], clip()[frame])
     for number, other in enumerate(page.locator("#curve .now").all()):
         axis = page.evaluate("axes.x(state.frame)")
-        assert float(other.get_attribute("x1") or "nan") == axis, number
+        for end in ("x1", "x2"):  # upright
+            assert float(other.get_attribute(end) or "nan") == axis, number
 
 
 @SIZES
