@@ -180,6 +180,8 @@ def test_lines_and_the_frames_with_most(tab: Page, tmp_path: Path, sign: str) ->
         heights = -np.array([float(y) for _, y in points])
         # y falls as values grow; the axis is one for all lines of a picture
         assert np.allclose(np.corrcoef(heights, values), 1)
+        for look in ("stroke", "stroke-dasharray"):  # the legend shows the very line
+            assert line.get_attribute(look) == entries[number].locator("line").get_attribute(look)
         buttons = entries[number].locator("button")
         order = np.argsort(-np.abs(values), kind="stable")[:3]
         assert buttons.all_inner_texts() == [str(3 * frame) for frame in order]
