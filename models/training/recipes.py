@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -21,8 +21,9 @@ from models.training.odometry import ViewSynthesisTask
 from models.training.sequences import SequenceClassification
 from models.training.task import Classification, Task
 
-#: takes length, seed and split ("train" or "validation"); samples are named tuples with a ``clip``
-#: and what the recipe's task needs, such as one class index for each of the model's groups
+#: takes length, seed and split; samples are named tuples with a ``clip`` and what the recipe's task
+#: needs, such as one class index for each of the model's groups. "train" has the length asked for;
+#: other splits may have their own.
 DataFactory = Callable[[int, int, str], Dataset[Any]]
 
 
@@ -35,11 +36,11 @@ class Recipe:
         data_note: one sentence about the data, for the card.
         steps: optimiser steps.
         batch_size: clips in a step.
-        lr: the highest learning rate; it rises over ``warmup`` and falls along a cosine to zero.
+        lr: the highest learning rate; it rises over ``warmup`` and then follows ``schedule``.
         temporal_lr: the learning rate of the temporal parameters of 3T convolutions as a factor of
             ``lr``; weight decay leaves these parameters alone.
         gate_lr: the same for the gates' probabilities.
-        weight_decay: AdamW's.
+        weight_decay: the optimiser's.
         warmup: share of the steps over which the learning rate rises.
         clip_norm: the gradient's largest norm.
         eval_every: steps from one validation to the next.
@@ -49,6 +50,20 @@ class Recipe:
         tolerance: by how much the score may differ when training is repeated elsewhere.
         task: the loss and the scores.
         data_options: options of the model's builder that the data set takes as well.
+        optimizer: ``"adamw"``, ``"adam"`` or ``"sgd"``.
+        momentum: SGD's.
+        schedule: ``"cosine"`` to zero, ``"constant"``, ``"step"``: times ``decay`` every
+            ``decay_every`` steps, or ``"plateau"``: times ``decay`` after ``plateau`` validations
+            without a lower loss.
+        decay: the factor of the last two.
+        decay_every: steps from one decay to the next.
+        plateau: validations without a lower loss before the rate decays.
+        layer_lr: the learning rate of layers, by name or pattern, as a factor of ``lr``.
+        freeze: layers, by name or pattern, that keep their weights and statistics.
+        stopping: ``"patience"``, or ``"decline"``: training stops when since the validation before
+            the merit fell and the loss rose (paper 1, appendix C.2).
+        score_split: the split behind the score on the card.
+        epoch: clips in an epoch; 0 for data without end.
     """
 
     data: DataFactory
@@ -68,6 +83,17 @@ class Recipe:
     tolerance: float = 0.02
     task: Task = field(default_factory=Classification)
     data_options: tuple[str, ...] = ()
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    decay: float = 0.1
+    decay_every: int = 0
+    plateau: int = 2
+    layer_lr: Mapping[str, float] = field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
+    stopping: str = "patience"
+    score_split: str = "validation"
+    epoch: int = 0
 
 
 _MOVING_DIGITS_NOTE = (
