@@ -12,7 +12,7 @@ from captum_video.nn import fusion_regularizer
 from captum_video.nn.gates import gated_modules
 from captum_video.nn.strategies import most_probable_strategy, set_strategy
 from models.info import BundledModel, ModelInfo
-from models.training.task import Classification
+from models.training.task import Classification, Evaluation
 
 
 class FusionClassification(Classification):
@@ -92,9 +92,7 @@ class FusionClassification(Classification):
             raise RuntimeError("The training clips are not counted: call prepared() first.")
         return loss + fusion_regularizer(model, self._clips, length_scale=self.length_scale)
 
-    def evaluate(
-        self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]
-    ) -> dict[str, float]:
+    def evaluate(self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]) -> Evaluation:
         """The share of right answers to each question, under the most probable strategy.
 
         Args:
@@ -102,7 +100,7 @@ class FusionClassification(Classification):
             batches: clips and classes.
 
         Returns:
-            For each of the model's groups, a number from 0 to 1.
+            For each of the model's groups, a number from 0 to 1, and the cross-entropy.
         """
         if gated_modules(model):
             set_strategy(model, most_probable_strategy(model))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,19 @@ from torch import Tensor
 
 from models.info import BundledModel, ModelInfo
 from models.training.class_weights import balanced_weights, check_weights
+from models.training.distributed import all_sum, share
+
+
+class Evaluation(NamedTuple):
+    """What a validation found.
+
+    Attributes:
+        scores: numbers by name, which go onto the card.
+        loss: the loss of the same clips, by which schedules and stopping rules go.
+    """
+
+    scores: dict[str, float]
+    loss: float
 
 
 class Task(ABC):
@@ -64,21 +77,21 @@ class Task(ABC):
             batch: the collated sample, with whatever else the data set brings.
 
         Returns:
-            A scalar.
+            A scalar whose mean over processes, each with its part of the batch, is the batch's
+            loss; see :func:`models.training.distributed.batch_mean`.
         """
 
     @abstractmethod
-    def evaluate(
-        self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]
-    ) -> dict[str, float]:
-        """Scores a model on fresh clips; called without gradients, in evaluation mode.
+    def evaluate(self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]) -> Evaluation:
+        """Scores a model; called without gradients, in evaluation mode, by every process.
 
         Args:
             model: the model.
-            batches: pairs of what ``loss`` takes as ``clip`` and ``batch``.
+            batches: pairs of what ``loss`` takes as ``clip`` and ``batch``, this process's part of
+                the clips (possibly none).
 
         Returns:
-            Numbers by name, the same names for each call.
+            The scores of all processes' clips, the same names for each call, and their loss.
         """
 
     def merit(self, scores: Mapping[str, float]) -> float:
@@ -227,16 +240,19 @@ class Classification(Task):
             A scalar.
         """
         scores = model(clip)
-        return torch.stack(
-            [
-                F.cross_entropy(
-                    scores[:, outputs.start : outputs.stop].float(),
-                    getattr(batch, group).to(scores.device),
-                    weight=self._weight(group, scores.device),
-                )
-                for group, outputs in model.info.groups.items()
-            ]
-        ).sum()
+        losses = []
+        for group, outputs in model.info.groups.items():
+            total, weight = self._total(group, scores[:, outputs.start : outputs.stop], batch)
+            losses.append(total / weight * share(weight))
+        return torch.stack(losses).sum()
+
+    def _total(self, group: str, scores: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
+        """A question's cross-entropy summed over clips, each with its class's weight, and their sum."""
+        truth = getattr(batch, group).to(scores.device)
+        weight = self._weight(group, scores.device)
+        total = F.cross_entropy(scores.float(), truth, weight=weight, reduction="sum")
+        weights = torch.ones(len(truth), device=scores.device) if weight is None else weight[truth]
+        return total, weights.sum()
 
     def _weight(self, group: str, device: torch.device) -> Tensor | None:
         """A weight for each class of a group, or None."""
@@ -245,27 +261,28 @@ class Classification(Task):
         weight = self._weights.get(group)
         return None if weight is None else weight.to(device)
 
-    def evaluate(
-        self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]
-    ) -> dict[str, float]:
-        """The share of right answers to each question.
+    def evaluate(self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]) -> Evaluation:
+        """The share of right answers to each question, and the cross-entropy.
 
         Args:
             model: the model.
             batches: clips and classes.
 
         Returns:
-            For each of the model's groups, a number from 0 to 1.
+            For each of the model's groups, a number from 0 to 1; the loss is summed over them.
         """
         groups = model.info.groups
-        right, count = dict.fromkeys(groups, 0), 0
+        sums = torch.zeros(len(groups), 4, dtype=torch.float64)  # right, clips, loss, weight
         for clip, batch in batches:
             scores = model(clip)
-            count += len(scores)
-            for group, outputs in groups.items():
-                answer = scores[:, outputs.start : outputs.stop].argmax(1).cpu()
-                right[group] += int((answer == getattr(batch, group)).sum())
-        return {group: number / count for group, number in right.items()}
+            for row, (group, outputs) in zip(sums, groups.items(), strict=True):
+                own = scores[:, outputs.start : outputs.stop]
+                right = int((own.argmax(1).cpu() == getattr(batch, group)).sum())
+                total, weight = self._total(group, own, batch)
+                row += torch.tensor([right, len(own), float(total), float(weight)])
+        rights, clips, losses, weights = all_sum(sums).unbind(1)
+        found = dict(zip(groups, (rights / clips).tolist(), strict=True))
+        return Evaluation(found, float((losses / weights).sum()))
 
     def table(self, info: ModelInfo, scores: Mapping[str, float], count: int) -> str:
         """A row for each question.
