@@ -7,6 +7,7 @@ from models.data.exercises import Exercise, Exercises
 from models.data.look_or_motion import LookOrMotion, LookOrMotionSample
 from models.data.moving_digits import MovingDigits, Sample
 from models.data.ntu import NTU, NTUSample
+from models.data.recorded import Epochs, Videos, VideoSample
 from models.data.video_mnist import DigitVideo, VideoMNIST
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Actions",
     "DigitVideo",
     "Drives",
+    "Epochs",
     "Event",
     "Events",
     "Exercise",
@@ -26,4 +28,6 @@ __all__ = [
     "Sample",
     "Snippet",
     "VideoMNIST",
+    "VideoSample",
+    "Videos",
 ]
