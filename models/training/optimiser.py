@@ -159,8 +159,8 @@ def learning_rate(recipe: Recipe, step: int, scale: float = 1.0) -> float:
         return recipe.lr * (step + 1) / rise * scale
     if recipe.schedule != "cosine":
         return recipe.lr * scale
-    share = (step - rise) / max(1, recipe.steps - rise)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * share)) * scale
+    angle = math.pi * (step - rise) / max(1, recipe.steps - rise)
+    return recipe.lr * 0.5 * (1 + math.cos(angle)) * scale
 
 
 @dataclass

@@ -214,6 +214,11 @@ class TestRates:
         assert self.rates([1], warmup=0.0)[0] == 0.5  # the rise takes at least the first step
         assert self.rates([50], steps=99, warmup=0.0)[0] == pytest.approx(0.25)
 
+    def test_cosine_to_the_bit(self) -> None:
+        # bundled weights are repeated by their card's command
+        found = self.rates(list(range(10, 100)))
+        assert found == [0.5 * 0.5 * (1 + math.cos(math.pi * step / 90)) for step in range(90)]
+
     @pytest.mark.parametrize("schedule", ["constant", "plateau"])
     def test_constant(self, schedule: str) -> None:
         assert self.rates([0, 9, 10, 99], schedule=schedule) == [0.05, 0.5, 0.5, 0.5]
