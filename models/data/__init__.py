@@ -7,13 +7,14 @@ from models.data.exercises import Exercise, Exercises
 from models.data.look_or_motion import LookOrMotion, LookOrMotionSample
 from models.data.moving_digits import MovingDigits, Sample
 from models.data.ntu import NTU, NTUSample
-from models.data.recorded import Epochs, Videos, VideoSample
+from models.data.recorded import ClassFolders, Epochs, ListedVideos, Videos, VideoSample
 from models.data.video_mnist import DigitVideo, VideoMNIST
 
 __all__ = [
     "NTU",
     "ActionSample",
     "Actions",
+    "ClassFolders",
     "DigitVideo",
     "Drives",
     "Epochs",
@@ -21,6 +22,7 @@ __all__ = [
     "Events",
     "Exercise",
     "Exercises",
+    "ListedVideos",
     "LookOrMotion",
     "LookOrMotionSample",
     "MovingDigits",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from captum_video._core.errors import close_matches
 from captum_video.io import frame_indices, read_clip, resize
+from models.data.recorded._places import folder as folder
 
 _CHOICES = {
     "fit": ("squeeze", "crop"),
@@ -207,29 +207,6 @@ class Reading:
     def _backend(self) -> dict[str, Any]:
         """What ``read_clip`` is told about the decoder."""
         return {} if self.backend == "pyav" else {"backend": self.backend}
-
-
-def folder(path: str | os.PathLike[str], what: str, name: str = "root") -> Path:
-    """A folder that has to be there.
-
-    Args:
-        path: the folder.
-        what: what it holds, for the error.
-        name: the argument's name, for the error.
-
-    Returns:
-        Its path.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        NotADirectoryError: it is a file.
-    """
-    found = Path(path)
-    if not found.exists():
-        raise FileNotFoundError(f"{name} must be the folder of {what}, got {found}.")
-    if not found.is_dir():
-        raise NotADirectoryError(f"{name} must be a folder, and {found} is a file.")
-    return found
 
 
 def _positive(value: object) -> bool:

@@ -6,7 +6,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,9 @@ from torch.utils.data import Dataset
 
 from captum_video.io import ClipError
 from models.data.recorded._cache import cached_frames
+from models.data.recorded._places import SPLITS as SPLITS
+from models.data.recorded._places import some as some
 from models.data.recorded._reading import Chance, Reading
-
-SPLITS = ("train", "validation", "test")
-_SHOWN = 5  # names in an error
 
 
 class VideoSample(NamedTuple):
@@ -236,30 +235,3 @@ class Videos(Dataset[VideoSample], ABC):
             self.skipped = tuple(reasons)
             self.files = tuple(path for path, _ in left)
             self._actions = tuple(action for _, action in left)
-
-
-def some(items: Iterable[str]) -> str:
-    """The first few of them, and how many more there are.
-
-    Args:
-        items: names or sentences.
-
-    Returns:
-        ``"a, b, c, d, e and 3 more"``.
-    """
-    listed = list(items)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
-
-
-def check_split(split: str) -> None:
-    """Refuses a split that no data set has.
-
-    Args:
-        split: what was asked for.
-
-    Raises:
-        ValueError: it is not one of :data:`SPLITS`.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}.")
