@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import av.error
 import numpy as np
 import torch
 
+from captum_video._core.errors import close_matches
 from captum_video.io._clip import (
     Clip,
     ClipError,
@@ -22,11 +24,13 @@ from captum_video.io._clip import (
     in_window,
 )
 from captum_video.io._folder import check_choice, read_folder
+from captum_video.io._skvideo_reader import FramePipe, find_ffmpeg
 from captum_video.io._truncation import early_end
 
 _AGAIN = "Copy or download it again, or take the frames before the damage with allow_truncated=True"
 _SEEK_AFTER = 2.0  # seconds; decoding that much is cheaper than looking for a key frame
 _CONVERT = "Convert it first, for instance with: ffmpeg -i INPUT OUTPUT.mp4"
+_BACKENDS = ("pyav", "skvideo")
 
 
 Keep = Callable[[int], Sequence[int]]
@@ -46,6 +50,7 @@ class _Wish:
     fps: float | None
     allow_truncated: bool
     max_bytes: int
+    program: str | None  # the FFmpeg that gives the pixels in PyAV's place
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def read_clip(
     fps: float | None = None,
     allow_truncated: bool = False,
     max_bytes: int = 4 << 30,
+    backend: str = "pyav",
 ) -> Clip:
     """Reads the frames of a video file, or of a folder of images.
 
@@ -85,15 +91,26 @@ def read_clip(
         allow_truncated: when the file is cut off or damaged, return the frames that can be
             decoded up to there instead of raising.
         max_bytes: refuse to hold more than this many bytes of frames (4 GiB).
+        backend: what decodes a file's pixels. ``"skvideo"`` is scikit-video's FFmpeg reader: it runs
+            the program ``ffmpeg``, the one on the search path or else that of the package
+            imageio-ffmpeg, from the file's first frame on whatever the window. Times, the window and
+            the checks stay PyAV's, and the pixels are the same, apart from colours stored at a
+            coarser grid than brightness in files with odd sizes or more than 8 bits, which FFmpeg
+            may place otherwise. Folders are read in one way only.
 
     Returns:
         The clip.
 
     Raises:
         ClipError: if there is no such file, it cannot be opened or decoded, is cut off, holds no
-            frame (in the window), or is larger than ``max_bytes``.
+            frame (in the window), or is larger than ``max_bytes``; or if ``ffmpeg`` and PyAV do not
+            agree on its frames.
         ValueError: if an argument makes no sense.
+        ImportError: if the backend is ``"skvideo"`` and scikit-video is not installed.
+        FileNotFoundError: if the backend is ``"skvideo"`` and there is no program ``ffmpeg``.
     """
+    if backend not in _BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}. {close_matches(backend, _BACKENDS)}")
     source = Path(path)
     check_window(start, end)
     if fps is not None:
@@ -105,8 +122,9 @@ def read_clip(
         raise ClipError(source, "there is no such file or folder", "Check the path")
     if source.stat().st_size == 0:
         raise ClipError(source, "the file is empty (0 bytes)", "Copy or download it again")
+    program = find_ffmpeg() if backend == "skvideo" else None
     try:
-        return _read(source, _Wish(start, end, keep, fps, allow_truncated, max_bytes))
+        return _read(source, _Wish(start, end, keep, fps, allow_truncated, max_bytes, program))
     except ClipError:
         raise
     except av.error.DecoderNotFoundError as error:
@@ -138,26 +156,36 @@ def _scan(path: Path, wish: _Wish, wanted: Collection[int] | None) -> _Scan:
     times: list[float] = []
     frames: dict[int, np.ndarray] = {}
     decoded, last, damage = 0, 0.0, None
-    with av.open(os.fspath(path)) as container:
+    with ExitStack() as opened:
+        container = opened.enter_context(av.open(os.fspath(path)))
         stream = _stream(container, path)
+        pipe = None
+        if wish.program is not None and (wanted is None or wanted):
+            threads = 1 if wish.allow_truncated else 0
+            pipe = FramePipe(path, wish.program, stream.index, threads=threads)
+            opened.enter_context(pipe)
         # Threads that decode ahead are fast, but lose a varying number of frames at a damaged place.
         stream.thread_type = "SLICE" if wish.allow_truncated else "AUTO"
         rate = float(wish.fps or stream.average_rate or stream.guessed_rate or 25)
         try:
-            for frame, at in _decode(container, stream, wish, rate):
+            for frame, at in _decode(container, stream, wish, rate, seek=pipe is None):
                 decoded, last = decoded + 1, at
                 if wish.end is not None and at >= wish.end - 1e-6:
                     break
+                stored = None if pipe is None else _piped(pipe, frame, wish)
                 if not in_window(at, wish.start, wish.end):
                     continue
                 if frame.is_corrupt:
                     raise _DamageError("a frame is incomplete")
                 if wanted is None or len(times) in wanted:
-                    frames[len(times)] = _pixels(frame, path, next(iter(frames.values()), None))
+                    first = next(iter(frames.values()), None)
+                    frames[len(times)] = _pixels(frame, stored, path, first)
                     _check_memory(path, len(frames) * frames[len(times)].nbytes, wish.max_bytes)
                 times.append(at)
             else:
                 damage = early_end(path, container, stream, last + 2 / rate)
+                if pipe is not None and damage is None and not pipe.at_end():
+                    raise pipe.disagreement()
         except _DamageError as error:
             damage = str(error)
         except av.error.InvalidDataError:
@@ -242,9 +270,21 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         yield from packet.decode()
 
 
-def _pixels(frame: Any, path: Path, first: np.ndarray | None) -> np.ndarray:
+def _piped(pipe: FramePipe, frame: Any, wish: _Wish) -> np.ndarray:
+    """The pixels that belong to a frame, from the pipe whose turn they are."""
+    pixels = pipe.read(frame)
+    if pixels is None and wish.allow_truncated:
+        raise _DamageError("ffmpeg gives up before PyAV")
+    if pixels is None:
+        raise pipe.disagreement()
+    return pixels
+
+
+def _pixels(
+    frame: Any, stored: np.ndarray | None, path: Path, first: np.ndarray | None
+) -> np.ndarray:
     """One frame as (H, W, 3), turned the way the file asks for."""
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = frame.to_ndarray(format="rgb24") if stored is None else stored
     quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise
     if quarter_turns:
         pixels = np.rot90(pixels, quarter_turns)

