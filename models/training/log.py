@@ -52,7 +52,7 @@ class Log:
         kept = [line for line in self.lines() if line["step"] <= step] if step else []
         make = None
         if self._tensorboard is not False:
-            make = _summary_writer(required=self._tensorboard is True)
+            make = _summary_writer(required=False)
         with written_whole(self.path) as part:
             part.write_text(as_text(kept), encoding="utf-8")
         if not step:
