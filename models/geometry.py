@@ -8,8 +8,13 @@ numbers are the translation ``t = (x, y, z)`` and the angles ``(a, b, c)`` in ra
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 import torch
 from torch import Tensor
+
+#: ``(fx, fy, cx, cy)`` of all clips, or a tensor ``(N, 4)`` with a row for each
+Intrinsics = tuple[float, float, float, float] | Tensor
 
 
 def euler_to_matrix(angles: Tensor) -> Tensor:
@@ -71,20 +76,28 @@ def matrix_to_pose(matrix: Tensor) -> Tensor:
     return torch.cat([matrix[..., :3, 3], matrix_to_euler(matrix[..., :3, :3])], dim=-1)
 
 
+@overload
 def scale_intrinsics(
     intrinsics: tuple[float, float, float, float], old: tuple[int, int], new: tuple[int, int]
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float, float]: ...
+@overload
+def scale_intrinsics(intrinsics: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor: ...
+def scale_intrinsics(
+    intrinsics: Intrinsics, old: tuple[int, int], new: tuple[int, int]
+) -> Intrinsics:
     """The intrinsics of a picture resized by averaging areas.
 
     Args:
-        intrinsics: focal lengths and centre ``(fx, fy, cx, cy)`` in pixels; the first pixel's
-            middle is at 0.
+        intrinsics: focal lengths and centre ``(fx, fy, cx, cy)`` in pixels, or a tensor
+            ``(..., 4)`` of them; the first pixel's middle is at 0.
         old: height and width that they belong to.
         new: height and width after resizing.
 
     Returns:
-        The same four for the new size.
+        The same for the new size.
     """
-    fx, fy, cx, cy = intrinsics
+    four: Any = intrinsics.unbind(-1) if isinstance(intrinsics, Tensor) else intrinsics
+    fx, fy, cx, cy = four
     y, x = new[0] / old[0], new[1] / old[1]
-    return fx * x, fy * y, (cx + 0.5) * x - 0.5, (cy + 0.5) * y - 0.5
+    scaled = fx * x, fy * y, (cx + 0.5) * x - 0.5, (cy + 0.5) * y - 0.5
+    return torch.stack(scaled, -1) if isinstance(intrinsics, Tensor) else scaled

@@ -72,3 +72,15 @@ def test_intrinsics_follow_the_averaged_picture() -> None:
     assert scale_intrinsics((58, 60, 51.5, 13.5), (32, 104), (32, 104)) == (58, 60, 51.5, 13.5)
     # four pixels to one: pixel 2 is a quarter beyond the middle of the first block
     assert scale_intrinsics((4, 8, 2.5, 1.5), (8, 4), (2, 1)) == (1, 2, 0.25, 0)
+
+
+def test_intrinsics_of_several_cameras() -> None:
+    cameras = torch.tensor([[58, 60, 51.5, 13.5], [4, 8, 2.5, 1.5]], dtype=torch.float64)
+    found = scale_intrinsics(cameras, (8, 4), (2, 1))
+    assert found.tolist() == [[14.5, 15, 12.5, 3], [1, 2, 0.25, 0]]
+    # twice as wide, half as high
+    found = scale_intrinsics(cameras, (8, 4), (4, 8))
+    assert found.tolist() == [[116, 30, 103.5, 6.5], [8, 4, 5.5, 0.5]]
+    assert scale_intrinsics((4, 8, 2.5, 1.5), (8, 4), (4, 8)) == (8, 4, 5.5, 0.5)
+    found = scale_intrinsics(cameras, (8, 4), (2, 1))
+    assert torch.equal(scale_intrinsics(cameras[1], (8, 4), (2, 1)), found[1])
