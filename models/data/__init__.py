@@ -7,11 +7,22 @@ from models.data.exercises import Exercise, Exercises
 from models.data.look_or_motion import LookOrMotion, LookOrMotionSample
 from models.data.moving_digits import MovingDigits, Sample
 from models.data.ntu import NTU, NTUSample
-from models.data.recorded import ClassFolders, Epochs, ListedVideos, Videos, VideoSample
+from models.data.recorded import (
+    HMDB51,
+    UCF101,
+    ClassFolders,
+    Epochs,
+    Jester,
+    ListedVideos,
+    Videos,
+    VideoSample,
+)
 from models.data.video_mnist import DigitVideo, VideoMNIST
 
 __all__ = [
+    "HMDB51",
     "NTU",
+    "UCF101",
     "ActionSample",
     "Actions",
     "ClassFolders",
@@ -22,6 +33,7 @@ __all__ = [
     "Events",
     "Exercise",
     "Exercises",
+    "Jester",
     "ListedVideos",
     "LookOrMotion",
     "LookOrMotionSample",

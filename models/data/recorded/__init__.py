@@ -2,12 +2,18 @@
 
 from models.data.recorded._videos import Videos, VideoSample
 from models.data.recorded.folders import ClassFolders
+from models.data.recorded.hmdb51 import HMDB51
+from models.data.recorded.jester import Jester
 from models.data.recorded.listed import ListedVideos
 from models.data.recorded.stream import Epochs
+from models.data.recorded.ucf101 import UCF101
 
 __all__ = [
+    "HMDB51",
+    "UCF101",
     "ClassFolders",
     "Epochs",
+    "Jester",
     "ListedVideos",
     "VideoSample",
     "Videos",

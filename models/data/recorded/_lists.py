@@ -1,0 +1,330 @@
+"""What readers of official lists share: lines, folders of lists, videos by name, and halves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+from captum_video._core.errors import close_matches
+from models.data.recorded._places import folder, some, subfolders
+
+
+class Line(NamedTuple):
+    """One line of a list.
+
+    Attributes:
+        file: the list.
+        number: the line's number, from 1.
+        text: what it says, without blanks around it.
+    """
+
+    file: Path
+    number: int
+    text: str
+
+    @property
+    def place(self) -> str:
+        """File and number, for errors."""
+        return f"{self.file}, line {self.number}"
+
+    def wrong(self, expected: str) -> ValueError:
+        """The error for a line that says something else.
+
+        Args:
+            expected: what it should say.
+
+        Returns:
+            The error; the caller raises it.
+        """
+        return ValueError(f"{self.place}: expected {expected}, got {self.text!r}.")
+
+
+class Entry(NamedTuple):
+    """A video in a list.
+
+    Attributes:
+        line: where it is listed.
+        video: its path from the folder of videos, with ``/``.
+        label: the index of its class.
+        source: the recording that it is from, known within its class.
+    """
+
+    line: Line
+    video: str
+    label: int
+    source: str
+
+
+def one_of(name: str, value: object, known: Sequence[object]) -> None:
+    """Refuses an argument that is not among the known values.
+
+    Args:
+        name: the argument.
+        value: what was given.
+        known: what there is.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in known:
+        words = [word for word in known if isinstance(word, str)]
+        hint = f" {close_matches(value, words)}" if words and isinstance(value, str) else ""
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.{hint}"
+        )
+
+
+def list_folder(
+    root: Path, annotations: str | os.PathLike[str] | None, name: str, what: str
+) -> Path:
+    """The folder of a data set's lists.
+
+    Args:
+        root: the data set.
+        annotations: where the caller says that the lists are; ``None``: below ``root``.
+        name: what the folder is called in the official archive; ``"."`` for ``root`` itself.
+        what: what the lists are, for the error.
+
+    Returns:
+        ``annotations``, or ``root / name``.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        NotADirectoryError: it is a file.
+    """
+    if annotations is not None:
+        return folder(annotations, what, "annotations")
+    found = root / name
+    if not found.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {found} of {what}: give their folder as annotations."
+        )
+    return found
+
+
+def read_lines(path: Path, what: str) -> list[Line]:
+    """The lines of a list that are not blank.
+
+    Args:
+        path: the list.
+        what: what it is, for the error when it is not there.
+
+    Returns:
+        At least one line.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no line, or is not UTF-8.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}, {what}.")
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: expected text in UTF-8, got byte 0x{content[error.start]:02x}."
+        ) from error
+    lines = [Line(path, number, row.strip()) for number, row in enumerate(text.split("\n"), 1)]
+    lines = [line for line in lines if line.text]
+    if not lines:
+        raise ValueError(f"{path}, {what}, is empty.")
+    return lines
+
+
+def refuse_repeats(entries: Iterable[Entry]) -> None:
+    """Refuses a video that is listed more than once, in one list or in two.
+
+    Args:
+        entries: all videos of these lists.
+
+    Raises:
+        ValueError: one is there twice.
+    """
+    seen: dict[str, Line] = {}
+    for entry in entries:
+        first = seen.setdefault(entry.video, entry.line)
+        if first is not entry.line:
+            raise ValueError(
+                f"{entry.line.place}: {entry.video} is listed already, in {first.place}."
+            )
+
+
+def refuse_untrained(classes: Sequence[str], train: Iterable[Entry], source: Path) -> None:
+    """Refuses classes without a training video.
+
+    Args:
+        classes: their names.
+        train: the training videos.
+        source: where the classes come from, for the error.
+
+    Raises:
+        ValueError: a class has none.
+    """
+    idle = sorted(set(range(len(classes))) - {entry.label for entry in train})
+    if idle:
+        raise ValueError(
+            f"{len(idle)} of the {len(classes)} classes in {source} have no training video: "
+            f"{some(repr(classes[label]) for label in idle)}."
+        )
+
+
+def class_folders(
+    videos: Path, classes: Sequence[str], source: Path, *, any_case: bool = False
+) -> None:
+    """Refuses classes without a folder, and folders of videos without a class.
+
+    Args:
+        videos: the folder of the classes' folders.
+        classes: their names.
+        source: the list that has them, for the errors.
+        any_case: whether small and capital letters are the same.
+
+    Raises:
+        FileNotFoundError: a class has no folder.
+        ValueError: a folder that is none of a class holds videos.
+    """
+    on_disk = [path.name for path in subfolders(videos)]
+    missing = _without(classes, on_disk, any_case)
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(classes)} classes in {source} have no folder in {videos}: "
+            f"{some(missing)}."
+        )
+    strange = [
+        name
+        for name in _without(on_disk, classes, any_case)
+        if any(file.suffix.lower() == ".avi" for file in (videos / name).iterdir())
+    ]
+    if strange:
+        raise ValueError(
+            f"{videos} has folders of videos that are none of the {len(classes)} classes in "
+            f"{source}: {some(strange)}."
+        )
+
+
+def items_of(
+    split: str, entries: Sequence[Entry], base: Path, source: Path, *, any_case: bool = False
+) -> list[tuple[Path, int]]:
+    """The videos of a split with their classes, in the order of the list.
+
+    Args:
+        split: ``"validation"`` or ``"test"`` for one half of the list, else all of it.
+        entries: the official list.
+        base: the folder of videos.
+        source: the list, or the folder of lists, for errors.
+        any_case: as in :func:`locate`.
+
+    Returns:
+        At least one path and index of a class.
+
+    Raises:
+        FileNotFoundError: a video of the list is not there.
+        ValueError: the half is empty.
+    """
+    paths = locate(base, [entry.video for entry in entries], source, any_case=any_case)
+    chosen = [True] * len(entries)
+    if split in ("validation", "test"):
+        first = first_halves([e.label for e in entries], [e.source for e in entries])
+        chosen = [flag is (split == "validation") for flag in first]
+    if not any(chosen):
+        raise ValueError(
+            f"None of the {len(entries)} videos in {source} is left for the {split} split."
+        )
+    return [
+        (path, entry.label)
+        for path, entry, keep in zip(paths, entries, chosen, strict=True)
+        if keep
+    ]
+
+
+def locate(base: Path, names: Sequence[str], source: Path, *, any_case: bool = False) -> list[Path]:
+    """The paths of the videos that a list names.
+
+    Args:
+        base: the folder that the names start from.
+        names: ``"NAME"`` or ``"FOLDER/NAME"``.
+        source: the list, for the error.
+        any_case: whether a name that is not there may be there in other small and capital letters.
+
+    Returns:
+        A path for each name.
+
+    Raises:
+        FileNotFoundError: some are not there.
+    """
+    there: dict[str, str] = {}
+    folded: dict[str, str] = {}
+    for parent in _folders(base, {name.rpartition("/")[0] for name in names}, any_case):
+        for entry in os.listdir(base / parent):
+            name = f"{parent}/{entry}" if parent else entry
+            there[name] = name
+            if any_case:
+                folded[name.casefold()] = name
+    found = [there.get(name) or folded.get(name.casefold()) for name in names]
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{source} names {len(missing)} of {len(names)} videos that are not in {base}: "
+            f"{some(missing)}."
+        )
+    return [base / path for path in found if path is not None]
+
+
+def first_halves(labels: Sequence[int], sources: Sequence[Hashable]) -> list[bool]:
+    """Which clips of an official list are validation when its first half is; the others test.
+
+    A list sorted by class, cut in its middle, would leave either half without half of the classes;
+    so each class is cut on its own. Clips of one recording stay together: the first recordings of a
+    class are validation, as many as bring it nearest to half of its clips. Where two cuts are
+    equally near (an odd number of clips), validation gets the smaller and the larger part in turn,
+    so that a list of n clips without common recordings gives n // 2. Only a class that is a single
+    recording is cut within it.
+
+    Args:
+        labels: the class of each clip, in the order of the list.
+        sources: the recording that each clip is from, known within its class.
+
+    Returns:
+        For each clip, whether it is validation.
+    """
+    clips: dict[int, dict[Hashable, list[int]]] = {}
+    for index, (label, source) in enumerate(zip(labels, sources, strict=True)):
+        clips.setdefault(label, {}).setdefault(source, []).append(index)
+    chosen = [False] * len(labels)
+    larger = False
+    for recordings in clips.values():
+        parts = list(recordings.values())
+        if len(parts) == 1:
+            parts = [[index] for index in parts[0]]
+        reached = [0, *accumulate(map(len, parts))]
+        # both halves get something, unless there is but one clip
+        cuts = range(1, len(parts)) if len(parts) > 1 else range(2)
+        off = [abs(2 * reached[cut] - reached[-1]) for cut in cuts]
+        least = min(off)
+        nearest = [cut for cut, by in zip(cuts, off, strict=True) if by == least]
+        cut = nearest[-1] if larger else nearest[0]
+        larger ^= len(nearest) > 1
+        for index in (index for part in parts[:cut] for index in part):
+            chosen[index] = True
+    return chosen
+
+
+def _without(names: Iterable[str], known: Iterable[str], any_case: bool) -> list[str]:
+    """The names that are not known."""
+    same = str.casefold if any_case else str
+    found = {same(name) for name in known}
+    return [name for name in names if same(name) not in found]
+
+
+def _folders(base: Path, names: Iterable[str], any_case: bool) -> list[str]:
+    """Those of the folders that are there, as they are spelled there."""
+    same = str.casefold if any_case else str
+    wanted = {same(name) for name in names}
+    if "" in wanted:
+        return [""]
+    return [path.name for path in subfolders(base) if same(path.name) in wanted]
