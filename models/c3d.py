@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models._classes import class_names
 from models.data import moving_digits
 from models.info import BundledModel, ModelInfo
 from models.registry import register
@@ -128,7 +129,7 @@ class C3D(BundledModel):
 
 @register("c3d")
 def c3d(
-    classes: int = 101,
+    classes: int | Sequence[str] = 101,
     frames: int = 16,
     size: tuple[int, int] = (112, 112),
     **options: Any,
@@ -136,20 +137,24 @@ def c3d(
     """The paper's C3D on 16 frames of 112x112; ``models.c3d_published`` fills it.
 
     Args:
-        classes: number of outputs; 101 for UCF101, 487 for Sports-1M.
+        classes: number of outputs, 101 for UCF101 and 487 for Sports-1M, or their names.
         frames: the clip's length.
         size: the clip's height and width.
         options: further arguments of :class:`C3D`.
 
     Returns:
         The model and its facts: normalised, a clip is from 0 to 255 less a mean colour, as for the
-        published weights; the class names are numbers, since those weights bring none.
+        published weights; classes that are not named are numbered, since those weights bring no names.
+
+    Raises:
+        ValueError: no class, a name that comes twice, or what :class:`C3D` refuses.
     """
-    model = C3D(classes, frames=frames, size=size, **options)
+    names = class_names(classes)
+    model = C3D(len(names), frames=frames, size=size, **options)
     info = ModelInfo(
         name="c3d",
-        classes=tuple(f"class {index}" for index in range(classes)),
-        groups={"action": range(classes)},
+        classes=names,
+        groups={"action": range(len(names))},
         frames=frames,
         size=size,
         mean=(102 / 255, 98 / 255, 90 / 255),

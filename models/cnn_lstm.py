@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_video._core.errors import missing_extra
+from models._classes import class_names
 from models._files import hub_weights
 from models.data import events
 from models.info import BundledModel, ModelInfo
@@ -174,16 +175,17 @@ def resnet18(pretrained: bool = False) -> nn.Sequential:
 
 
 def _paper(
-    name: str, attention: bool, classes: int, pretrained: bool
+    name: str, attention: bool, classes: int | Sequence[str], pretrained: bool
 ) -> tuple[BundledModel, ModelInfo]:
     """The report's net, with or without attention."""
+    names = class_names(classes)
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     cnn = resnet18(pretrained)
-    model = CNNLSTM(cnn, pool, 512, classes, hidden=HIDDEN, attention=attention)
+    model = CNNLSTM(cnn, pool, 512, len(names), hidden=HIDDEN, attention=attention)
     info = ModelInfo(
         name=name,
-        classes=tuple(f"class {index}" for index in range(classes)),
-        groups={"action": range(classes)},
+        classes=names,
+        groups={"action": range(len(names))},
         frames=16,
         size=(224, 224),
         mean=(0.485, 0.456, 0.406),
@@ -225,31 +227,39 @@ def _small(name: str, attention: bool) -> tuple[BundledModel, ModelInfo]:
 
 
 @register("cnn_lstm")
-def cnn_lstm(classes: int = 51, pretrained: bool = False) -> tuple[BundledModel, ModelInfo]:
+def cnn_lstm(
+    classes: int | Sequence[str] = 51, pretrained: bool = False
+) -> tuple[BundledModel, ModelInfo]:
     """Paper 4's net without attention: ResNet18, an LSTM of 100, 16 frames of 224x224.
 
     Args:
-        classes: number of outputs; 51 for HMDB51.
+        classes: number of outputs, 51 for HMDB51, or their names.
         pretrained: whether the CNN starts from ImageNet weights, which must be on disk.
 
     Returns:
         The model and its facts.
+
+    Raises:
+        ValueError: no class, or a name that comes twice.
     """
     return _paper("cnn_lstm", False, classes, pretrained)
 
 
 @register("cnn_lstm_attention")
 def cnn_lstm_attention(
-    classes: int = 51, pretrained: bool = False
+    classes: int | Sequence[str] = 51, pretrained: bool = False
 ) -> tuple[BundledModel, ModelInfo]:
     """Paper 4's net with attention; its weights over time are the second output of ``attention``.
 
     Args:
-        classes: number of outputs; 51 for HMDB51.
+        classes: number of outputs, 51 for HMDB51, or their names.
         pretrained: whether the CNN starts from ImageNet weights, which must be on disk.
 
     Returns:
         The model and its facts.
+
+    Raises:
+        ValueError: no class, or a name that comes twice.
     """
     return _paper("cnn_lstm_attention", True, classes, pretrained)
 

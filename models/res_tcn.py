@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from captum_video._core.skeletons import joint_dimensions
+from models._classes import class_names
 from models._res_tcn import MSResTCN, ResTCN
 from models.data import actions, exercises
 from models.data.ntu import NTU_ACTIONS
@@ -24,21 +25,21 @@ TARGET_JOINTS = (
 
 @register("res_tcn")
 def res_tcn(
-    dimensions: int = 150, classes: int | None = None, frames: int = 150
+    dimensions: int = 150, classes: int | Sequence[str] | None = None, frames: int = 150
 ) -> tuple[BundledModel, ModelInfo]:
     """Res-TCN in the paper's size; 1,874,492 parameters for 150 dimensions and 60 classes.
 
     Args:
         dimensions: of a frame.
-        classes: number of outputs; 60 are named as in NTU RGB+D, None is one for each of
-            ``models.data.actions.ACTIONS``.
+        classes: number of outputs or their names; 60 are named as in NTU RGB+D, None is one for each
+            of ``models.data.actions.ACTIONS``.
         frames: length of the sequences that it is trained on; the paper's are of 300.
 
     Returns:
         The model and its facts.
 
     Raises:
-        ValueError: a number that is not positive.
+        ValueError: a number that is not positive, or a class name that comes twice.
     """
     names = _names(classes)
     return ResTCN(dimensions, len(names)), _info("res_tcn", names, frames, "layer10")
@@ -46,7 +47,7 @@ def res_tcn(
 
 @register("res_tcn_small", bundled=True)
 def res_tcn_small(
-    dimensions: int = 150, classes: int | None = None, frames: int = actions.FRAMES
+    dimensions: int = 150, classes: int | Sequence[str] | None = None, frames: int = actions.FRAMES
 ) -> tuple[BundledModel, ModelInfo]:
     """Res-TCN with 32, 64 and 128 filters and two residual units of each.
 
@@ -59,7 +60,7 @@ def res_tcn_small(
         The model and its facts.
 
     Raises:
-        ValueError: a number that is not positive.
+        ValueError: a number that is not positive, or a class name that comes twice.
     """
     names = _names(classes)
     model = ResTCN(dimensions, len(names), **SMALL)
@@ -69,7 +70,7 @@ def res_tcn_small(
 @register("ms_res_tcn")
 def ms_res_tcn(
     dimensions: int = 150,
-    classes: int | None = None,
+    classes: int | Sequence[str] | None = None,
     frames: int = 150,
     target_joints: Joints = TARGET_JOINTS,
     target_dimensions: Iterable[int] | None = None,
@@ -89,7 +90,8 @@ def ms_res_tcn(
         The model and its facts.
 
     Raises:
-        ValueError: an unknown joint, a dimension that there is not, a number that is not positive.
+        ValueError: an unknown joint, a dimension that there is not, a number that is not positive,
+            or a class name that comes twice.
     """
     names, target = _names(classes), _target(dimensions, target_joints, target_dimensions)
     model = MSResTCN(dimensions, len(names), target=target)
@@ -99,7 +101,7 @@ def ms_res_tcn(
 @register("ms_res_tcn_small", bundled=True)
 def ms_res_tcn_small(
     dimensions: int = 150,
-    classes: int | None = None,
+    classes: int | Sequence[str] | None = None,
     frames: int = actions.FRAMES,
     target_joints: Joints = TARGET_JOINTS,
     target_dimensions: Iterable[int] | None = None,
@@ -117,7 +119,8 @@ def ms_res_tcn_small(
         The model and its facts.
 
     Raises:
-        ValueError: an unknown joint, a dimension that there is not, a number that is not positive.
+        ValueError: an unknown joint, a dimension that there is not, a number that is not positive,
+            or a class name that comes twice.
     """
     names, target = _names(classes), _target(dimensions, target_joints, target_dimensions)
     model = MSResTCN(dimensions, len(names), target=target, **SMALL)
@@ -139,13 +142,13 @@ def res_tcn_exercises(frames: int = 150) -> tuple[BundledModel, ModelInfo]:
     return model, replace(info, groups=exercises.GROUPS)
 
 
-def _names(classes: int | None) -> tuple[str, ...]:
+def _names(classes: int | Sequence[str] | None) -> tuple[str, ...]:
     """A name for each output."""
     if classes is None:
         return actions.ACTIONS
     if classes == len(NTU_ACTIONS):
         return NTU_ACTIONS
-    return tuple(f"class {number}" for number in range(1, classes + 1))
+    return class_names(classes, first=1)
 
 
 def _target(

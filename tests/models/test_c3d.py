@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -99,6 +101,32 @@ def test_normalization_is_per_channel() -> None:
         normal = info.normalize(given)
         assert normal.dtype == torch.float64
         assert torch.equal(normal[..., 0, 0], expected[:, None].expand(shape))
+
+
+@pytest.mark.parametrize("name", ["c3d", "cnn_lstm", "cnn_lstm_attention"])
+def test_classes_are_a_number_or_names(name: str) -> None:
+    with torch.device("meta"):
+        numbered, named = models.build(name, classes=3), models.build(name, classes=["run", "jump"])
+    assert numbered.info.classes == ("class 0", "class 1", "class 2")
+    assert named.info.classes == ("run", "jump")
+    assert named.info.groups == {"action": range(2)}
+    *_, weight, bias = named.parameters()
+    assert (weight.shape[0], bias.shape) == (2, (2,))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (0, r"classes must be positive, got 0\."),
+        ((), "classes must be at least one name, got none"),
+        ("run", "classes must be a number or a sequence of names, got 'run'"),
+        (["run", "jump", "run"], "classes must differ, but 'run' comes more than once"),
+    ],
+)
+@pytest.mark.parametrize("name", ["c3d", "cnn_lstm", "res_tcn", "ms_res_tcn_small"])
+def test_classes_that_are_none_are_errors(name: str, classes: Any, message: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        models.build(name, classes=classes)
 
 
 def test_bad_shapes_are_errors() -> None:

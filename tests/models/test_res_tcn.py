@@ -40,6 +40,16 @@ class TestSize:
         assert net(torch.zeros(1, dimensions, 9)).shape == (1, classes)
         assert net.info.classes[0] == "class 1"
 
+    @pytest.mark.parametrize("name", ["res_tcn", "res_tcn_small", "ms_res_tcn", "ms_res_tcn_small"])
+    def test_of_named_classes(self, name: str) -> None:
+        with torch.device("meta"):
+            net = models.build(name, classes=("sit", "stand", "walk"))
+            sixty = models.build(name, classes=[f"a{number}" for number in range(60)])
+        assert net.info.classes == ("sit", "stand", "walk")
+        assert net.info.groups == {"action": range(3)}
+        assert net.get_submodule("output").out_features == 3
+        assert sixty.info.classes[59] == "a59"
+
     def test_of_two_streams(self) -> None:
         one, two = count(ResTCN()), count(MSResTCN(target=[3]))
         pipes = sum(3 * (width * width + 3 * width) for width in (64, 128, 256))
