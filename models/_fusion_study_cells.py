@@ -197,9 +197,6 @@ def trained(cell: Cell, plan: Recipe, folder: Path) -> Run:
     run = Run(model, plan, cell.seed, torch.device("cpu"), folder / "checkpoint.pt", workers=0)
     if run.checkpoint.is_file():
         run.resume()
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        run.log.unlink(missing_ok=True)
     fit(run, show_progress=False)
     return run
 

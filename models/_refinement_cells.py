@@ -201,8 +201,5 @@ def _trained(cell: Cell, settings: Settings, joints: Sequence[str], folder: Path
     run = Run(model, recipe, cell.seed, torch.device("cpu"), checkpoint, workers=0, options=options)
     if checkpoint.is_file():
         run.resume()
-    else:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        run.log.unlink(missing_ok=True)
     fit(run, show_progress=False)
     return run

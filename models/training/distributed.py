@@ -185,5 +185,30 @@ def wait() -> None:
         dist.barrier()
 
 
+def process() -> str:
+    """What to put before a message to say which process it is from.
+
+    Returns:
+        Nothing for the first or only one.
+    """
+    number = os.environ.get("RANK", "0") if launched() else "0"
+    return "" if number == "0" else f"process {number}: "
+
+
+def others_ended(error: RuntimeError) -> bool:
+    """Whether an error says that another process of the training is gone.
+
+    Args:
+        error: what a step raised.
+
+    Returns:
+        True for what gloo and nccl raise then.
+    """
+    if not launched():
+        return False
+    lost = ("Connection closed", "Connection reset", "Broken pipe", "NCCL")
+    return any(word in str(error) for word in lost)
+
+
 def _joined() -> bool:
     return dist.is_available() and dist.is_initialized()

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from models.training.recipes import Recipe
+from models.info import BundledModel
+from models.training.distributed import rank, world
+from models.training.loading import model_input, training_batches
+from models.training.optimiser import learning_rate, training_mode
 from models.training.run import Run
+from models.training.task import Task
+from models.training.validation import evaluate, mean_over_processes, note
 
 #: added to the user's seed, so that training, validation and score never share a clip's seed
 VALIDATION_SEED = 1_000_003
 SCORE_SEED = 2_000_003
+_NOISE = 24  # bits of the step in the seed of a process's noise
 
 
 class Interrupted(Exception):
@@ -30,18 +35,22 @@ class Interrupted(Exception):
 
 
 def fit(run: Run, *, show_progress: bool = True) -> None:
-    """Trains to the last step, or until the validation score stops rising, and keeps the best.
+    """Trains to the last step, or until the recipe's stopping rule says so, and keeps the best.
 
     Args:
         run: the run; afterwards its model has the weights of the best validation.
         show_progress: whether to draw a progress bar.
 
     Raises:
-        Interrupted: SIGINT came; the step was finished and the checkpoint written.
+        Interrupted: SIGINT or SIGTERM came; the step was finished and the checkpoint written.
         ValueError: the loss is not finite.
     """
     recipe, progress = run.recipe, run.progress
     started, earlier = time.monotonic(), progress.seconds
+    saved = started
+    objective = _objective(run)
+    if rank() == 0:
+        run.log.begin(progress.step)
     with (
         torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []),
         _interruptible() as interrupted,
@@ -50,24 +59,35 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
             initial=progress.step,
             desc=run.info.name,
             unit="step",
-            disable=not show_progress,
+            disable=not show_progress or rank() > 0,
         ) as bar,
     ):
-        batches = _batches(run, progress.step)
+        clock = _Clock()
+        batches = training_batches(run)
         while progress.step < recipe.steps and not progress.stopped:
-            loss = _train_step(run, next(batches))
+            with clock.waiting():
+                batch = next(batches)
+            loss, stop = mean_over_processes(
+                [_train_step(run, objective, batch), float(interrupted.is_set())]
+            )
+            clock.step()
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - started
             if not math.isfinite(loss):
                 raise ValueError(
                     f"The loss is {loss} at step {progress.step}; a lower --lr may help."
                 )
+            progress.loss_sum += loss
+            progress.loss_count += 1
             bar.update()
             if progress.step % recipe.eval_every == 0 or progress.step == recipe.steps:
-                _validate(run, loss, bar)
+                _validate(run, clock, bar)
                 run.save()
-            if interrupted.is_set():
+                saved = time.monotonic()
+            elif stop or time.monotonic() - saved >= run.save_every:
                 run.save()
+                saved = time.monotonic()
+            if stop:
                 raise Interrupted(
                     f"Stopped after step {progress.step}; continue with --resume "
                     f"(checkpoint: {run.checkpoint})."
@@ -75,38 +95,45 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
     run.model.load_state_dict(run.best_state)
 
 
-def evaluate(run: Run, seed: int, clips: int) -> dict[str, float]:
-    """Scores the model on fresh clips of the validation split.
-
-    Args:
-        run: the run, for its model, data and device.
-        seed: the clips' seed.
-        clips: how many.
-
-    Returns:
-        What the recipe's task measures, by name.
-    """
-    data = run.recipe.data(clips, seed, "validation")
-    training = run.model.training
-    run.model.eval()
-    loader = _loader(run, data, range(0, clips))
-    try:
-        with torch.no_grad():
-            batches = ((_input(run, batch.clip), batch) for batch in loader)
-            return run.recipe.task.evaluate(run.model, batches)
-    finally:
-        run.model.train(training)
+def _validate(run: Run, clock: _Clock, bar: tqdm) -> None:
+    """Scores the model and takes account of it."""
+    found = evaluate(run, run.seed + VALIDATION_SEED, run.recipe.eval_clips)
+    mean = run.progress.loss_sum / run.progress.loss_count
+    note(run, found, clock.read())
+    bar.set_postfix(loss=f"{mean:.3f}", **{key: f"{v:.3f}" for key, v in found.scores.items()})
 
 
-def _train_step(run: Run, batch: Any) -> float:
-    """One optimiser step; returns the loss. Dropout depends on nothing but seed and step."""
-    torch.manual_seed(((run.seed << 32) + run.progress.step) % 2**63)
+class _Objective(nn.Module):
+    """The loss as a module, so that whatever a task calls of the model, gradients are shared."""
+
+    def __init__(self, model: BundledModel, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+
+    def forward(self, clip: Tensor, batch: Any) -> Tensor:
+        return self.task.loss(self.model, clip, batch)
+
+
+def _objective(run: Run) -> nn.Module:
+    """What gives a batch's loss: in several processes with gradients averaged over them."""
+    objective = _Objective(run.model, run.recipe.task)
+    if world() == 1:
+        return objective
+    # a static graph may leave parameters without a gradient, such as unused auxiliary heads
+    return DistributedDataParallel(objective, static_graph=True)
+
+
+def _train_step(run: Run, objective: nn.Module, batch: Any) -> float:
+    """One optimiser step; returns the loss. Noise depends on seed, step and process alone."""
+    step = run.progress.step
+    torch.manual_seed(((run.seed << 32) + (rank() << _NOISE) + step) % 2**63)
     for settings in run.optimiser.param_groups:
-        settings["lr"] = settings["lr_factor"] * _learning_rate(run.recipe, run.progress.step)
-    run.model.train()
+        settings["lr"] = settings["lr_factor"] * learning_rate(run.recipe, step, run.progress.scale)
+    training_mode(run.model, run.recipe)
     run.optimiser.zero_grad(set_to_none=True)
     with torch.autocast(run.device.type, enabled=run.amp):
-        loss = run.recipe.task.loss(run.model, _input(run, batch.clip), batch)
+        loss = objective(model_input(run, batch.clip), batch)
     run.scaler.scale(loss).backward()
     run.scaler.unscale_(run.optimiser)
     nn.utils.clip_grad_norm_(run.model.parameters(), run.recipe.clip_norm)
@@ -115,82 +142,67 @@ def _train_step(run: Run, batch: Any) -> float:
     return float(loss.detach())
 
 
-def _learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear rise, then a cosine to zero."""
-    rise = max(1, round(recipe.steps * recipe.warmup))
-    if step < rise:
-        return recipe.lr * (step + 1) / rise
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, recipe.steps - rise)))
+class _Clock:
+    """How long steps take, and how much of that is waiting for data.
 
+    The first step after a start is left out: it waits for the workers to start.
+    """
 
-def _validate(run: Run, loss: float, bar: tqdm) -> None:
-    """Scores the model, keeps it if it is the best so far, and logs one line."""
-    progress = run.progress
-    scores = evaluate(run, run.seed + VALIDATION_SEED, run.recipe.eval_clips)
-    merit = run.recipe.task.merit(scores)
-    if merit > progress.best:
-        progress.best, progress.best_step, progress.stale = merit, progress.step, 0
-        run.best_state = {key: value.clone() for key, value in run.model.state_dict().items()}
-    else:
-        progress.stale += 1
-        progress.stopped = progress.stale >= run.recipe.patience
-    bar.set_postfix(loss=f"{loss:.3f}", **{key: f"{value:.3f}" for key, value in scores.items()})
-    line: Mapping[str, Any] = {
-        "step": progress.step,
-        "loss": round(loss, 4),
-        **scores,
-        "seconds": round(progress.seconds, 1),
-    }
-    with run.log.open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
+    def __init__(self) -> None:
+        self._begun = False
+        self._reset()
 
+    def _reset(self) -> None:
+        self._steps, self._waited, self._total = 0, 0.0, 0.0
 
-def _input(run: Run, clip: Tensor) -> Tensor:
-    """A batch on the device, normalised, in the layout that convolutions are fastest in."""
-    clip = run.info.normalize(clip.to(run.device, non_blocking=True))
-    return clip.contiguous(memory_format=torch.channels_last_3d) if clip.ndim == 5 else clip
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Times the block, which is the wait for a step's batch."""
+        self._start = time.perf_counter()
+        yield
+        self._last = time.perf_counter() - self._start
 
+    def step(self) -> None:
+        """Ends the step that began with its wait."""
+        if self._begun:
+            self._steps += 1
+            self._waited += self._last
+            self._total += time.perf_counter() - self._start
+        self._begun = True
 
-def _batches(run: Run, first: int) -> Iterator[Any]:
-    """The batches from a step on: step ``s`` takes clips ``s * batch_size`` and following."""
-    total = run.recipe.steps * run.recipe.batch_size
-    data = run.recipe.data(total, run.seed, "train")
-    return iter(_loader(run, data, range(first * run.recipe.batch_size, total)))
-
-
-def _loader(run: Run, data: Any, indices: range) -> DataLoader[Any]:
-    """Reads clips in order, without touching the global random state."""
-    return DataLoader(
-        data,
-        batch_size=run.recipe.batch_size,
-        sampler=indices,
-        num_workers=run.workers,
-        worker_init_fn=_ignore_interrupts,
-        generator=torch.Generator(),
-        pin_memory=run.device.type == "cuda",
-    )
-
-
-def _ignore_interrupts(_worker: int) -> None:
-    """Leaves Ctrl-C to the main process, which ends its step first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def read(self) -> dict[str, float]:
+        """Waiting as a share of the time since the last reading, and the mean step in seconds."""
+        found = {}
+        if self._steps:
+            found = {
+                "waiting": round(self._waited / self._total, 4),
+                "step_seconds": round(self._total / self._steps, 4),
+            }
+        self._reset()
+        return found
 
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Turns a first SIGINT into an event; a second one interrupts at once."""
+    """Turns SIGTERM and a first SIGINT into an event; a second SIGINT interrupts at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
+    pressed = False
 
-    def note(_signal: int, _frame: FrameType | None) -> None:
-        if event.is_set():
+    def note_signal(number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        if number == signal.SIGINT and pressed:
             raise KeyboardInterrupt
+        pressed = pressed or number == signal.SIGINT
         event.set()
 
-    previous = signal.signal(signal.SIGINT, note)
+    previous = {
+        number: signal.signal(number, note_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

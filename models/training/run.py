@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from captum_video._core.files import written_whole
-from captum_video.nn import Conv3T, FusionGates
 from models._files import read_tensors
 from models.info import BundledModel, ModelInfo
+from models.training.distributed import rank, synchronized, world
+from models.training.log import Log
+from models.training.optimiser import check_recipe, freeze, make_optimizer
 from models.training.recipes import Recipe
 
 
@@ -28,6 +30,13 @@ class Progress:
         best_step: the step of that validation.
         stale: validations since.
         stopped: whether early stopping ended the run.
+        merit: that of the validation before; not a number before the first.
+        loss: the validation loss before.
+        lowest: the lowest validation loss so far.
+        flat: validations since, or since the rate decayed.
+        scale: what "plateau" multiplies the learning rate by.
+        loss_sum: training losses added up since the last line of the log.
+        loss_count: how many.
     """
 
     step: int = 0
@@ -36,6 +45,13 @@ class Progress:
     best_step: int = 0
     stale: int = 0
     stopped: bool = False
+    merit: float = math.nan
+    loss: float = math.nan
+    lowest: float = math.inf
+    flat: int = 0
+    scale: float = 1.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
 
 
 @dataclass
@@ -51,6 +67,10 @@ class Run:
         workers: processes that draw clips.
         amp: mixed precision (CUDA only).
         options: what the model was built with, beside its builder's defaults.
+        origin: what else made the run what it is, such as its data and the weights that it began
+            with: plain values by name.
+        save_every: seconds of training after which the checkpoint is written, beside validations.
+        tensorboard: whether TensorBoard gets the log too; ``None`` for whenever it is installed.
         progress: where the run stands.
         best_state: the weights of the best validation.
     """
@@ -63,12 +83,21 @@ class Run:
     workers: int = 1
     amp: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
+    save_every: float = 600.0
+    tensorboard: bool | None = None
     progress: Progress = field(default_factory=Progress)
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         recipe = self.recipe
+        check_recipe(recipe)
         clips = recipe.steps * recipe.batch_size
+        if recipe.batch_size < world():
+            raise ValueError(
+                f"A batch must have a clip for each of the {world()} processes, and batch_size is "
+                f"{recipe.batch_size}."
+            )
 
         def data() -> Any:
             return recipe.data(clips, self.seed, "train")
@@ -80,22 +109,16 @@ class Run:
         for parameter in self.model.parameters():
             if parameter.ndim == 5:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-        self.optimiser = torch.optim.AdamW(
-            _parameter_groups(self.model, self.recipe),
-            lr=self.recipe.lr,
-            weight_decay=self.recipe.weight_decay,
-        )
+        self.model = synchronized(self.model)
+        freeze(self.model, self.recipe)
+        self.optimiser = make_optimizer(self.model, self.recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
+        self.log = Log(self.checkpoint.parent, tensorboard=self.tensorboard)
 
     @property
     def info(self) -> ModelInfo:
         """The model's facts."""
         return self.model.info
-
-    @property
-    def log(self) -> Path:
-        """The file that gets a line with each validation."""
-        return self.checkpoint.parent / "log.jsonl"
 
     def plan(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be continued."""
@@ -104,10 +127,13 @@ class Run:
             del settings[key]
         settings.update(self.recipe.task.settings())
         settings.update({f"option {key}": value for key, value in self.options.items()})
+        settings.update(self.origin)
         return {"name": self.info.name, "seed": self.seed, "amp": self.amp, **settings}
 
     def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Writes the checkpoint, whole or not at all; the first of several processes does."""
+        if rank() > 0:
+            return
         state = {
             "plan": self.plan(),
             "progress": asdict(self.progress),
@@ -149,33 +175,3 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.best_state = state["best_state"]
-
-
-def _parameter_groups(model: BundledModel, recipe: Recipe) -> list[dict[str, Any]]:
-    """The optimiser's groups: those of 3T transforms and of gates apart from the other parameters.
-
-    ``lr_factor`` is a group's share of the recipe's learning rate, ``what`` its name for the card.
-    Weight decay would pull a transform's scale from the identity towards zero, and a gate's
-    probability to one half.
-    """
-    transforms, gates = set(), set()
-    for module in model.modules():
-        if isinstance(module, Conv3T):
-            transforms |= {
-                module.scale, module.rotation, module.translation_x, module.translation_y,
-            }  # fmt: skip
-        elif isinstance(module, FusionGates):
-            gates.add(module.drop_logit)
-    parameters = list(model.parameters())
-    others = [p for p in parameters if p not in transforms | gates]
-    groups: list[dict[str, Any]] = [{"params": others, "lr_factor": 1.0, "what": "weights"}]
-    for what, members, factor in (
-        ("temporal parameters", transforms, recipe.temporal_lr),
-        ("gates", gates, recipe.gate_lr),
-    ):
-        ordered = [p for p in parameters if p in members]
-        if ordered:
-            groups.append(
-                {"params": ordered, "lr_factor": factor, "what": what, "weight_decay": 0.0}
-            )
-    return groups

@@ -279,7 +279,9 @@ class Classification(Task):
                 own = scores[:, outputs.start : outputs.stop]
                 right = int((own.argmax(1).cpu() == getattr(batch, group)).sum())
                 total, weight = self._total(group, own, batch)
-                row += torch.tensor([right, len(own), float(total), float(weight)])
+                row += torch.tensor(
+                    [right, len(own), float(total), float(weight)], dtype=torch.float64
+                )
         rights, clips, losses, weights = all_sum(sums).unbind(1)
         found = dict(zip(groups, (rights / clips).tolist(), strict=True))
         return Evaluation(found, float((losses / weights).sum()))

@@ -167,7 +167,6 @@ def trained_output_net(seed: int, folder: Path) -> Any:
         run = Run(
             model, RECIPES["lenet5_3t"], seed, torch.device("cpu"), folder / str(seed) / "run.pt"
         )
-        run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         fit(run, show_progress=False)
         torch.save(run.model.state_dict(), path)
     model.load_state_dict(torch.load(path, weights_only=True))

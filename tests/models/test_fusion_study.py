@@ -22,6 +22,7 @@ from models.info import BundledModel, ModelInfo
 from models.training import loop
 from models.training.recipes import Recipe
 from models.training.run import Run
+from models.training.task import Evaluation
 
 ORDER = {"both": ("look", "motion"), "look": ("look",), "motion": ("motion",)}
 
@@ -211,7 +212,7 @@ def test_a_killed_run_continues_to_the_same_cells(
     FILE.unlink()
     evaluations: list[int] = []
 
-    def killed(run: Run, seed: int, clips: int) -> dict[str, float]:
+    def killed(run: Run, seed: int, clips: int) -> Evaluation:
         evaluations.append(seed)
         if len(evaluations) == 11:  # in the third cell, after its checkpoint of step 2
             raise KeyboardInterrupt
@@ -232,9 +233,9 @@ def test_a_killed_run_continues_to_the_same_cells(
     steps: list[int] = []
     train_step = loop._train_step
 
-    def counted(run: Run, batch: Any) -> float:
+    def counted(run: Run, objective: Any, batch: Any) -> float:
         steps.append(run.progress.step)
-        return train_step(run, batch)
+        return train_step(run, objective, batch)
 
     monkeypatch.setattr(loop, "_train_step", counted)
     assert fusion_study.main([*SHORT, "--tasks", "both"]) == 0

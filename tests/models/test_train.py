@@ -18,9 +18,10 @@ from torch import Tensor
 from models import BundledModel, build, train
 from models.c3d import C3D
 from models.data import MovingDigits, Sample
-from models.training import card, loop, recipes
+from models.training import card, command, loop, recipes
 from models.training.recipes import Recipe
 from models.training.run import Run
+from models.training.task import Evaluation
 
 STEPS = ["--workers", "0", "--quiet", "--device", "cpu"]
 
@@ -44,7 +45,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
         score_clips=3,
     )
     monkeypatch.setitem(recipes.RECIPES, "c3d_small", recipe)
-    monkeypatch.setattr(train, "build", narrow)
+    monkeypatch.setattr(command, "build", narrow)
     monkeypatch.chdir(tmp_path)
     return recipe
 
@@ -95,6 +96,8 @@ def test_weights_and_card_tell_where_they_come_from(
 ) -> None:
     assert run("--seed", "5", "--lr", "0.002") == 0
     assert sorted(path.name for path in Path("out").iterdir()) == [
+        "c3d_small.curve.png",
+        "c3d_small.log.jsonl",
         "c3d_small.md",
         "c3d_small.safetensors",
     ]
@@ -136,12 +139,12 @@ def test_training_stops_when_the_score_does_not_rise(
     scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])
     seen: list[dict[str, Tensor]] = []
 
-    def fake(run: Run, seed: int, clips: int) -> dict[str, float]:
+    def fake(run: Run, seed: int, clips: int) -> Evaluation:
         seen.append({key: value.clone() for key, value in run.model.state_dict().items()})
-        return {"motion": 1.0, "look": next(scores)}
+        return Evaluation({"motion": 1.0, "look": next(scores)}, 1.0)
 
     monkeypatch.setattr(loop, "evaluate", fake)
-    monkeypatch.setattr(train, "evaluate", lambda *_: {"motion": 1.0, "look": 0.7})
+    monkeypatch.setattr(train, "evaluate", lambda *_: Evaluation({"motion": 1.0, "look": 0.7}, 1.0))
     assert run("--steps", "20", "--patience", "2") == 0
     assert len(seen) == 4
     kept = weights()
@@ -184,9 +187,9 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     )
     torch.manual_seed(0)
     run = Run(narrow("c3d_small"), recipe, 0, torch.device("cpu"), tmp_path / "c.pt", workers=0)
-    before = loop.evaluate(run, 0, 4)
+    before = loop.evaluate(run, 0, 4).scores
     loop.fit(run, show_progress=False)
-    after = loop.evaluate(run, 0, 4)
+    after = loop.evaluate(run, 0, 4).scores
     assert after == {"motion": 1.0, "look": 1.0}
     assert min(before.values()) < 0.8
 

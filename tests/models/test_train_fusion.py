@@ -18,7 +18,7 @@ from captum_video.nn.gates import forced_gates
 from models import BundledModel, build, train
 from models.data import LookOrMotion
 from models.registry import WEIGHTS
-from models.training import loop, recipes
+from models.training import command, loop, recipes
 from models.training.fusion import FusionClassification
 from models.training.recipes import Recipe
 from models.training.run import Run
@@ -148,7 +148,7 @@ def test_twins_have_no_group_and_no_divergence(tmp_path: Path, tiny: Recipe) -> 
         scores[:, 8:], clips.look
     )
     torch.testing.assert_close(run.recipe.task.loss(run.model, clips.clip, clips), plain)
-    assert set(loop.evaluate(run, 0, 3)) == {"motion", "look"}
+    assert set(loop.evaluate(run, 0, 3).scores) == {"motion", "look"}
 
 
 def weights(folder: str) -> dict[str, Tensor]:
@@ -206,15 +206,17 @@ def test_options_reach_model_data_card_and_checkpoint(
         "fusion_net_small-conv=s+st-halved=True-question=motion"
     ]
     changed = ["--option", "question=look", *given[2:]]
-    checkpoint = next(Path("runs").iterdir()) / "checkpoint.pt"
-    assert run(*changed, "--output", "out", "--resume", "--checkpoint", str(checkpoint)) == 2
+    folder = next(Path("runs").iterdir())
+    assert run(*changed, "--output", "out", "--resume", "--run", str(folder)) == 2
     message = "option question was 'motion', now 'look'"
     assert message in capsys.readouterr().err
 
 
 def test_the_data_take_the_option_that_they_share(tiny: Recipe) -> None:
-    parsed = train._parser().parse_args([NAME, "--option", "halved=True", "--output", "out"])
-    prepared = train._prepare(parsed)
+    given = [NAME, "--option", "halved=True", "--output", "out"]
+    parsed = train.parser().parse_args(given)
+    parsed.device = CPU
+    prepared = command.prepare(parsed)
     assert prepared.options == {"halved": True}
     assert prepared.recipe.data(2, 0, "train")[0].clip.shape == (1, 4, 24, 24)
     assert recipes.RECIPES[NAME].data(2, 0, "train")[0].clip.shape == (1, 9, 24, 24)

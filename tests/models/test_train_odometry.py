@@ -19,7 +19,7 @@ from models import BundledModel, build, train
 from models.data import Drives, Snippet
 from models.data.drives import INTRINSICS
 from models.odometry import Odometry
-from models.training import loop, recipes
+from models.training import command, loop, recipes
 from models.training.odometry import (
     CONSTANT,
     MEAN,
@@ -62,7 +62,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
         score_clips=3,
     )
     monkeypatch.setitem(recipes.RECIPES, NAME, recipe)
-    monkeypatch.setattr(train, "build", narrow)
+    monkeypatch.setattr(command, "build", narrow)
     monkeypatch.chdir(tmp_path)
     return recipe
 

@@ -1,0 +1,83 @@
+"""Batches for the trainer: which clips each process draws, and how a batch goes to the device."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from models.training.distributed import part
+from models.training.run import Run
+
+
+def training_batches(run: Run) -> Iterator[Any]:
+    """The batches from where a run stands: step ``s`` takes clips ``s * batch_size`` and following.
+
+    Args:
+        run: the run.
+
+    Returns:
+        This process's part of each batch.
+    """
+    recipe = run.recipe
+    data = recipe.data(recipe.steps * recipe.batch_size, run.seed, "train")
+    own = part(recipe.batch_size)
+    steps = range(run.progress.step, recipe.steps)
+    clips = [
+        index
+        for step in steps
+        for index in range(
+            step * recipe.batch_size + own.start, step * recipe.batch_size + own.stop
+        )
+    ]
+    return iter(_loader(run, data, clips, len(own)))
+
+
+def evaluation_batches(run: Run, data: Any) -> Iterator[tuple[Tensor, Any]]:
+    """This process's part of a data set, in order.
+
+    Args:
+        run: the run.
+        data: the data set.
+
+    Yields:
+        What the model takes, and the batch with all that the data set brings.
+    """
+    for batch in _loader(run, data, part(len(data)), run.recipe.batch_size):
+        yield model_input(run, batch.clip), batch
+
+
+def model_input(run: Run, clip: Tensor) -> Tensor:
+    """A batch on the device, normalised, in the layout that convolutions are fastest in.
+
+    Args:
+        run: the run.
+        clip: clips in [0, 1], or sequences.
+
+    Returns:
+        What the model takes.
+    """
+    clip = run.info.normalize(clip.to(run.device, non_blocking=True))
+    return clip.contiguous(memory_format=torch.channels_last_3d) if clip.ndim == 5 else clip
+
+
+def _loader(run: Run, data: Any, indices: Sequence[int], batch_size: int) -> DataLoader[Any]:
+    """Reads clips in order, without touching the global random state."""
+    return DataLoader(
+        data,
+        batch_size=batch_size,
+        sampler=indices,
+        num_workers=run.workers,
+        worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),
+        pin_memory=run.device.type == "cuda",
+    )
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """Leaves Ctrl-C to the main process, which ends its step first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,167 @@
+"""Training on two processes against training on one, and after a kill against an unbroken run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models.training import distributed
+from models.training.distributed import batch_mean, part, share
+
+ROOT = Path(__file__).parents[2]
+
+
+def launch(
+    folder: Path, *arguments: str, count: int = 2, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Trains in processes of their own, in a folder."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, *(launcher if count > 1 else []), "-m", "tests.models.small_training"]
+        + ["--output", "out", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "out" / "c3d_small.safetensors")
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(line) for line in (folder / "runs/c3d_small/log.jsonl").read_text().splitlines()
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training on two processes, with parts of two and three clips."""
+    folder = tmp_path_factory.mktemp("two")
+    done = launch(folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote out/c3d_small.safetensors") == 1
+    return folder
+
+
+def test_two_processes_train_as_one(unbroken: Path, tmp_path: Path) -> None:
+    done = launch(tmp_path, count=1)
+    assert done.returncode == 0, done.stderr
+    one, two = weights(tmp_path), weights(unbroken)
+    start = start_weights()
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=0, atol=1e-5)
+    assert max(float((one[key] - start[key]).abs().max()) for key in one) > 1e-2
+    for a, b in zip(log(tmp_path), log(unbroken), strict=True):
+        assert a["step"] == b["step"]
+        for key in ("loss", "validation_loss", "motion", "look", "lr"):
+            assert b[key] == pytest.approx(a[key], abs=1e-5), key
+    command = "torchrun --nproc-per-node=2 -m models.train c3d_small --seed 0"
+    assert command in (unbroken / "out/c3d_small.md").read_text()
+
+
+def start_weights() -> dict[str, Tensor]:
+    from tests.models.small_training import NAME, narrow
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return dict(narrow(NAME).state_dict())
+
+
+def test_a_killed_run_ends_with_the_same_weights(unbroken: Path, tmp_path: Path) -> None:
+    # clip 22 belongs to the fifth step, in the middle of what is between two validations
+    died = launch(tmp_path, "--save-every", "0", DIE_AT="22")
+    assert died.returncode != 0
+    assert not (tmp_path / "out").exists()
+    kept = torch.load(tmp_path / "runs/c3d_small/checkpoint.pt", weights_only=True)
+    assert kept["progress"]["step"] == 4
+    done = launch(tmp_path, "--resume")
+    assert done.returncode == 0, done.stderr
+    resumed, whole = weights(tmp_path), weights(unbroken)
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+    timeless = [
+        [
+            {k: v for k, v in line.items() if k not in ("seconds", "waiting", "step_seconds")}
+            for line in log(f)
+        ]
+        for f in (tmp_path, unbroken)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_batch_must_reach_all_processes(tmp_path: Path) -> None:
+    done = launch(tmp_path, "--batch-size", "1")
+    assert done.returncode != 0
+    assert (
+        "A batch must have a clip for each of the 2 processes, and batch_size is 1" in done.stderr
+    )
+    assert not list(tmp_path.iterdir())
+
+
+class TestParts:
+    """The arithmetic, with processes played one after the other."""
+
+    @pytest.mark.parametrize(("total", "count"), [(5, 2), (7, 3), (2, 4), (8, 4), (0, 2)])
+    def test_parts_follow_each_other(
+        self, total: int, count: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(distributed, "world", lambda: count)
+        found: list[int] = []
+        sizes = []
+        for number in range(count):
+            monkeypatch.setattr(distributed, "rank", lambda number=number: number)
+            found += part(total)
+            sizes.append(len(part(total)))
+        assert found == list(range(total))
+        assert max(sizes) - min(sizes) <= 1
+
+    def test_the_mean_of_weighted_parts_is_that_of_the_batch(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        values = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0], dtype=torch.float64)
+        weights = torch.tensor([1.0, 0.5, 2.0, 3.0, 0.25], dtype=torch.float64)
+        # (1 + 1 + 8 + 24 + 4) / 6.75 and 31 / 5
+        assert float(batch_mean(values, weights)) == pytest.approx(38 / 6.75, rel=1e-12)
+        assert float(batch_mean(values)) == pytest.approx(6.2, rel=1e-12)
+        monkeypatch.setattr(distributed, "world", lambda: 2)
+        for given, total, expected in ((weights, 6.75, 38 / 6.75), (None, 5.0, 6.2)):
+            monkeypatch.setattr(
+                distributed, "all_sum", lambda _, total=total: torch.tensor(total).double()
+            )
+            means = [
+                batch_mean(values[own], None if given is None else given[own])
+                for own in (slice(0, 2), slice(2, 5))
+            ]
+            assert float(sum(means)) / 2 == pytest.approx(expected, rel=1e-12)
+
+    def test_one_process_has_all_of_the_weight(self) -> None:
+        assert float(share(torch.tensor(3.7))) == 1.0
+
+
+def test_what_torchrun_says_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distributed.own_device(torch.device("cuda")) == torch.device("cuda")
+    for key, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(key, value)
+    assert distributed.own_device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(ValueError, match="--device cuda:1 is one GPU for all processes"):
+        distributed.own_device(torch.device("cuda:1"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="Process 3 of this machine has no GPU .* there are 2"):
+        distributed.own_device(torch.device("cuda"))
+    assert distributed.others_ended(RuntimeError("... Connection closed by peer [127.0.0.1]"))
+    assert not distributed.others_ended(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
