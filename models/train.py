@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     """Trains, scores and publishes; the first of several processes speaks and writes."""
-    run = prepare(options)
+    run = prepare(options, lambda text: print(text) if rank() == 0 else None)
     try:
         fit(run, show_progress=not options.quiet)
     except Interrupted as stop:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from captum_video._core.errors import close_matches
 from models.info import BundledModel
 from models.registry import WEIGHTS, build, list_models, options_of
-from models.training.distributed import rank, world
+from models.training.distributed import world
 from models.training.recipe_files import RecipeFile, list_recipes, load_recipe
 from models.training.recipes import RECIPES, Recipe
 from models.training.run import Run
@@ -31,11 +30,12 @@ _POSITIVE = ("steps", "batch_size", "lr", "patience", "epochs", "eval_every")
 _PLAIN = ("steps", "batch_size", "lr", "patience", "optimizer", "schedule", "stopping")
 
 
-def prepare(options: argparse.Namespace) -> Run:
+def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
     """The run that the options describe, where it begins or was stopped.
 
     Args:
         options: the parsed command line, its ``device`` found.
+        tell: takes what the user should know of the weights that the run starts from.
 
     Returns:
         The run.
@@ -47,6 +47,8 @@ def prepare(options: argparse.Namespace) -> Run:
     _check(options)
     built_with = _model_options(options)
     name, model, recipe, origin = (_real if options.root else _procedural)(options, built_with)
+    if origin.get("start") and options.checkpoint is None:
+        tell(f"Without --checkpoint, though the recipe starts from {origin['start']}")
     if options.class_weights:
         if not isinstance(recipe.task, Classification):
             raise ValueError(
@@ -57,8 +59,8 @@ def prepare(options: argparse.Namespace) -> Run:
         origin["start"] = options.checkpoint.name
         if not options.resume:
             fresh = start_from(model, options.checkpoint)
-            if fresh and rank() == 0:
-                print(f"Not in {options.checkpoint}, so drawn anew: {', '.join(fresh)}")
+            if fresh:
+                tell(f"Drawn anew, since they are for other classes: {', '.join(fresh)}")
     folder = "-".join([name, *(f"{key}={built_with[key]}" for key in sorted(built_with))])
     amp = options.device.type == "cuda" if options.amp is None else options.amp
     run = Run(
@@ -194,10 +196,9 @@ def _real(
     changes = _changes(options)
     changes |= {"epochs": options.epochs, "eval_every_epochs": options.eval_every}
     recipe = file.recipe(source, model.info, changes)
-    if file.start and options.checkpoint is None and rank() == 0:
-        print(f"Without --checkpoint; the recipe starts from: {file.start}", file=sys.stderr)
-    origin = {f"data option {key}": value for key, value in given.items() if key != "cache"}
-    return file.name, model, recipe, {"data": file.data, "recipe": file.name, **origin}
+    origin = {"data": file.data, "recipe": file.name, "start": file.start}
+    origin |= {f"data option {key}": value for key, value in given.items() if key != "cache"}
+    return file.name, model, recipe, origin
 
 
 def _recipe_file(options: argparse.Namespace) -> RecipeFile:

@@ -27,8 +27,10 @@ def launch(
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     folder.mkdir(exist_ok=True)
     return subprocess.run(
-        [sys.executable, *(launcher if count > 1 else []), "-m", "tests.models.small_training"]
-        + ["--output", "out", *arguments],
+        [
+            *(sys.executable, *(launcher if count > 1 else [])),
+            *("-m", "tests.models.small_training", "--output", "out", *arguments),
+        ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables},
         capture_output=True,
@@ -161,7 +163,7 @@ def test_what_torchrun_says_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="--device cuda:1 is one GPU for all processes"):
         distributed.own_device(torch.device("cuda:1"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match="Process 3 of this machine has no GPU .* there are 2"):
+    with pytest.raises(ValueError, match=r"Process 3 of this machine has no GPU .* there are 2"):
         distributed.own_device(torch.device("cuda"))
     assert distributed.others_ended(RuntimeError("... Connection closed by peer [127.0.0.1]"))
     assert not distributed.others_ended(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -216,7 +216,7 @@ def test_the_data_take_the_option_that_they_share(tiny: Recipe) -> None:
     given = [NAME, "--option", "halved=True", "--output", "out"]
     parsed = train.parser().parse_args(given)
     parsed.device = CPU
-    prepared = command.prepare(parsed)
+    prepared = command.prepare(parsed, print)
     assert prepared.options == {"halved": True}
     assert prepared.recipe.data(2, 0, "train")[0].clip.shape == (1, 4, 24, 24)
     assert recipes.RECIPES[NAME].data(2, 0, "train")[0].clip.shape == (1, 9, 24, 24)
