@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from captum_video._core.errors import close_matches
 from models.info import BundledModel, ModelInfo
@@ -96,21 +98,23 @@ def options_of(name: str) -> tuple[str, ...]:
     return tuple(inspect.signature(_entry(name).builder).parameters)
 
 
-def load(name: str) -> BundledModel:
+def load(name: str, weights: str | os.PathLike[str] | None = None) -> BundledModel:
     """A trained model, in evaluation mode, on the CPU.
 
     Args:
-        name: one of ``list_models(bundled=True)``.
+        name: one of ``list_models(bundled=True)``; with ``weights`` any of ``list_models()``.
+        weights: a file that ``models.train`` wrote, in place of the bundled one. It says what the
+            model was built with and what its classes are called.
 
     Returns:
-        The model with the bundled weights; ``model.info`` has its score on fresh clips.
+        The model; ``model.info`` has its score on fresh clips.
 
     Raises:
-        ValueError: there is no such model.
-        FileNotFoundError: the checkout has no weights for it.
+        ValueError: there is no such model, or the file is of another one, or no such file.
+        FileNotFoundError: there is no such file, or the checkout has no weights for the model.
     """
     entry = _entry(name)
-    path = WEIGHTS / f"{name}.safetensors"
+    path = Path(weights) if weights is not None else WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
         cure = (
             f"train it with: python -m models.train {name}"
@@ -119,11 +123,49 @@ def load(name: str) -> BundledModel:
             f"models.build({name!r}) gives the untrained model"
         )
         raise FileNotFoundError(f"There are no weights for {name!r} at {path}: {cure}.")
-    model, info = entry.builder()
-    with safe_open(path, framework="pt") as file:
-        model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-        score = json.loads(file.metadata()["score"])
-    return _with_info(model, replace(info, score=score)).eval()
+    state, facts = _read(path)
+    if facts.get("name") != name:
+        said = f"of {facts['name']!r}" if "name" in facts else "not from models.train"
+        raise ValueError(f"{path} must have weights of {name!r}, and they are {said}.")
+    built = json.loads(facts.get("built", "{}"))
+    model, info = entry.builder(**built.get("options", {}))
+    model.load_state_dict(state)
+    info = replace(
+        info,
+        score=json.loads(facts["score"]),
+        classes=tuple(built.get("classes", info.classes)),
+        frames=built.get("frames", info.frames),
+        size=tuple(built.get("size", info.size)),
+    )
+    return _with_info(model, info).eval()
+
+
+def description(model: BundledModel, options: Mapping[str, Any]) -> str:
+    """What weights must say of their model for :func:`load` to build it.
+
+    Args:
+        model: the model.
+        options: what its builder was given.
+
+    Returns:
+        JSON.
+    """
+    info = model.info
+    kept = {key: value for key, value in options.items() if key not in ("classes", "pretrained")}
+    if "classes" in options_of(info.name) and tuple(info.groups) == ("action",):
+        kept["classes"] = len(info.classes)
+    facts = {"classes": info.classes, "frames": info.frames, "size": info.size}
+    return json.dumps({"options": kept, **facts}, default=list)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a file of weights."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return state, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
 
 
 def _entry(name: str) -> Entry:

@@ -46,6 +46,7 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
     """
     _check(options)
     built_with = _model_options(options)
+    given = [f"{key}={built_with[key]}" for key in sorted(built_with)]
     name, model, recipe, origin = (_real if options.root else _procedural)(options, built_with)
     if origin.get("start") and options.checkpoint is None:
         tell(f"Without --checkpoint, though the recipe starts from {origin['start']}")
@@ -61,14 +62,13 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
             fresh = start_from(model, options.checkpoint)
             if fresh:
                 tell(f"Drawn anew, since they are for other classes: {', '.join(fresh)}")
-    folder = "-".join([name, *(f"{key}={built_with[key]}" for key in sorted(built_with))])
     amp = options.device.type == "cuda" if options.amp is None else options.amp
     run = Run(
         model,
         recipe,
         options.seed,
         options.device,
-        (options.run or Path("runs") / folder) / "checkpoint.pt",
+        (options.run or Path("runs", "-".join([name, *given]))) / "checkpoint.pt",
         options.workers,
         amp,
         built_with,
@@ -195,9 +195,12 @@ def _real(
         model = file.build(source, built_with)
     changes = _changes(options)
     changes |= {"epochs": options.epochs, "eval_every_epochs": options.eval_every}
+    if "test" not in source.lengths:
+        changes["score_split"] = "validation"
     recipe = file.recipe(source, model.info, changes)
     origin = {"data": file.data, "recipe": file.name, "start": file.start}
     origin |= {f"data option {key}": value for key, value in given.items() if key != "cache"}
+    built_with.update({**file.options, **built_with})
     return file.name, model, recipe, origin
 
 
