@@ -260,6 +260,11 @@ def _add_clip(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take what can be decoded of a damaged file instead of reporting it",
     )
+    group.add_argument(
+        "--backend",
+        choices=("pyav", "skvideo"),
+        help="what decodes video files; skvideo runs the program ffmpeg (default: pyav)",
+    )
 
 
 def _add_skeletons(parser: argparse.ArgumentParser) -> None:

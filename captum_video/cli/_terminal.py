@@ -57,7 +57,8 @@ def reason(path: Path | None, error: Exception, options: argparse.Namespace) -> 
         One line, which begins with the clip.
     """
     if isinstance(error, ClipError):
-        return str(error).replace("allow_truncated=True", "--allow-truncated")
+        text = str(error).replace("allow_truncated=True", "--allow-truncated")
+        return text.replace("backend='pyav'", "--backend pyav")
     if isinstance(error, SkeletonError):
         return str(error)
     start = "" if path is None else f"{path}: "

@@ -106,6 +106,7 @@ def read_frames(
         end=options.end,
         keep=keep,
         allow_truncated=options.allow_truncated,
+        backend=options.backend or "pyav",
     )
     first = round(clip.times[0] * clip.fps) - picked[0]
     return clip, total, [first + index for index in picked]

@@ -154,7 +154,18 @@ VIDEOS = Kind(
     form="video files or folders of images",
     holds=lambda path: path.suffix.lower() != ".skeleton",
     options=frozenset(
-        {"start", "end", "stride", "size", "fit", "mean", "std", "grey", "allow_truncated"}
+        {
+            "start",
+            "end",
+            "stride",
+            "size",
+            "fit",
+            "mean",
+            "std",
+            "grey",
+            "allow_truncated",
+            "backend",
+        }
     ),
     read=read_video,
     describe=describe,

@@ -35,6 +35,7 @@ def find_ffmpeg() -> str:
     Raises:
         ImportError: if scikit-video is not installed.
         FileNotFoundError: if there is no such program.
+        OSError: if it cannot be run.
     """
     with old_numpy():
         import_skvideo("io.ffmpeg", _PURPOSE)
@@ -44,7 +45,9 @@ def find_ffmpeg() -> str:
             f"{_PURPOSE} runs the program ffmpeg, which is not on the search path (PATH): install "
             "FFmpeg, or a package that carries it: pip install imageio-ffmpeg"
         )
-    return os.path.abspath(found)
+    program = os.path.abspath(found)
+    _each_once(program)  # one that cannot be run is no matter of the file that is read
+    return program
 
 
 class FramePipe:

@@ -116,6 +116,9 @@ def test_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_search_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packaged = SimpleNamespace(get_ffmpeg_exe=lambda: str(tmp_path / "packaged"))
     without(monkeypatch, imageio_ffmpeg=packaged)
+    with pytest.raises(OSError, match="packaged"):  # it is not there
+        _skvideo_reader.find_ffmpeg()
+    monkeypatch.setattr(_skvideo_reader, "_each_once", lambda program: {})
     assert _skvideo_reader.find_ffmpeg() == str(tmp_path / "packaged")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: f"./{name}")
