@@ -309,10 +309,11 @@ def _tables(root: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 def _note(name: str, readers: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """A sentence for the card, without paths."""
-    counts = ", ".join(f"{len(reader):,} of {split}" for split, reader in readers.items())
+    use = {"train": "training"}
+    counts = ", ".join(f"{len(r):,} for {use.get(split, split)}" for split, r in readers.items())
     classes = getattr(readers["train"], "classes", ())
     of = f" in {len(classes)} classes" if classes else ""
     said = ", ".join(f"{key} {value!r}" for key, value in given.items() if key not in _PLACES)
     left = sum(len(getattr(reader, "skipped", ())) for reader in readers.values())
     out = f"; {left} that cannot be read are left out" if left else ""
-    return f"{_KINDS[name].title}, clips{of}, {counts}{f' ({said})' if said else ''}{out}."
+    return f"{_KINDS[name].title}, clips{of}: {counts}{f' ({said})' if said else ''}{out}."
