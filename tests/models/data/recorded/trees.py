@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.io.videos import encode
 
-#: the official names and numbers of the first; one holds the folder that its files spell otherwise
+#: some of the official names; the files of HandstandPushups spell it otherwise
 UCF101_CLASSES = (
     "ApplyEyeMakeup",
     "HandstandPushups",
