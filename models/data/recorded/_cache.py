@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zlib
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from captum_video._core.files import written_whole
 from models.data.recorded._reading import Chance, Reading
 
 _FORMAT = 1
+_LONGEST = 120  # bytes of a clip's name in a file's, which may have 255
 _PACKAGES = {"pyav": "av"}  # where a package is not named as its backend
 
 
@@ -72,7 +74,8 @@ def cache_file(path: Path, name: Path, reading: Reading) -> Path:
         "torch": torch.__version__,
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return reading.cache / name.parent / f"{name.name}-{digest}.npy"
+    short = name.name.encode("utf-8", "surrogateescape")[:_LONGEST].decode("utf-8", "ignore")
+    return reading.cache / name.parent / f"{short}-{digest}.npy"
 
 
 def _state(path: Path) -> list[tuple[str, int, int]]:
@@ -88,6 +91,7 @@ def _state(path: Path) -> list[tuple[str, int, int]]:
         return []  # it is gone, which whoever decodes it says
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

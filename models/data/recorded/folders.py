@@ -62,7 +62,7 @@ class ClassFolders(Videos):
                 f"The classes of {base} must be in {training} too, which lacks {some(unknown)}."
             )
         by_class = {name: clips(base / name) for name in found}
-        _refuse_empty(self.root, split, by_class)
+        _refuse_empty(base, split, by_class)
         items = [(path, numbers[name]) for name, paths in by_class.items() for path in paths]
         super().__init__(items, [path.name for path in classes], **reading)
 
@@ -88,7 +88,7 @@ def _classes(base: Path) -> list[Path]:
     return found
 
 
-def _refuse_empty(root: Path, split: str | None, by_class: dict[str, list[Path]]) -> None:
+def _refuse_empty(base: Path, split: str | None, by_class: dict[str, list[Path]]) -> None:
     """Refuses classes without clips."""
     empty = [name for name, paths in by_class.items() if not paths]
     if not empty:
@@ -102,7 +102,7 @@ def _refuse_empty(root: Path, split: str | None, by_class: dict[str, list[Path]]
             f"({_LAYOUT})."
         )
     raise ValueError(
-        f"{len(empty)} of the {len(by_class)} classes in {root} have no clip: {some(empty)}. {cure}"
+        f"{len(empty)} of the {len(by_class)} classes in {base} have no clip: {some(empty)}. {cure}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -63,7 +64,7 @@ class ListedVideos(Videos):
             check_split(split)
         self.path = Path(path)
         self.split = split
-        lines = _text(self.path).splitlines(keepends=True)
+        lines = list(io.StringIO(_text(self.path), newline=""))
         self.root = self.path.parent if root is None else folder(root, "the videos", "root")
         table = _Table(self.path, lines, self.root, split, classes)
         if classes is None:
@@ -167,7 +168,7 @@ def _text(file: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
         raise ValueError(
             f"{file}, line {line}: the text must be UTF-8, got the byte 0x{data[error.start]:02x}: "
             "save it as UTF-8."
@@ -196,7 +197,7 @@ def _header(file: Path, lines: list[str]) -> tuple[list[str], str, int]:
 
 def _fields(lines: list[str], delimiter: str, first: int) -> Iterator[tuple[int, list[str] | str]]:
     """For each row that is not blank its line, and its fields or what is wrong with its quoting."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         line = first + reader.line_num
         try:
