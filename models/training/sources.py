@@ -32,7 +32,7 @@ except ImportError:
 
 _SPLITS = ("train", "validation", "test")
 #: readers' arguments that are no options: the trainer or the model decides on them
-_FIXED = ("root", "path", "split", "classes", "items", "frames", "size")
+_FIXED = ("root", "path", "split", "sequences", "classes", "items", "frames", "size")
 #: options that say where something lies, which no card should
 _PLACES = ("annotations", "cache", "missing", "table", *_SPLITS)
 
@@ -63,14 +63,15 @@ class Readers:
             info: the model's facts.
 
         Returns:
-            The reader. Files that could not be read at opening are not looked for again.
+            The reader. Clips that could not be read at opening are not looked for again.
 
         Raises:
             ValueError: the model's size does not fit the options.
         """
         reader = self.splits[split]
         if isinstance(reader, KittiOdometry):
-            return KittiOdometry(self.root, split, size=info.size, **self.options)
+            size = (info.size[0], info.size[1])
+            return KittiOdometry(self.root, split, size=size, cache=self.cache, **self.options)
         reader = copy.copy(reader)
         if isinstance(reader, Videos):
             size = (info.size[0], info.size[1])
