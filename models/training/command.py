@@ -109,7 +109,8 @@ def command_line(options: argparse.Namespace) -> str:
     parts.append(f"--seed {options.seed}")
     for key in (*_PLAIN[:4], "epochs", "eval_every", *_PLAIN[4:], "class_weights"):
         if (value := getattr(options, key)) is not None:
-            parts.append(f"--{key.replace('_', '-')} {value}")
+            shown = f"{value:.12g}" if isinstance(value, float) else value
+            parts.append(f"--{key.replace('_', '-')} {shown}")
     parts += [f"--layer-lr {shlex.quote(given)}" for given in options.layer_lr]
     parts += [f"--freeze {shlex.quote(given)}" for given in options.freeze]
     if options.amp is False and torch.cuda.is_available():

@@ -60,24 +60,31 @@ def weights(folder: str = "out") -> dict[str, Tensor]:
 
 
 class Interrupting(MovingDigits):
-    """Presses Ctrl-C while the third training step's clips are drawn."""
+    """Presses Ctrl-C, or asks to end, while the third training step's clips are drawn."""
+
+    sent = signal.SIGINT
 
     def __getitem__(self, index: int) -> Sample:
         if self.split == "train" and index == 5:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.sent)
         return super().__getitem__(index)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_with_the_same_weights(
-    tiny: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sent: signal.Signals,
+    tiny: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(Interrupting, "sent", sent)
     state = torch.get_rng_state()
     assert run("--output", "whole") == 0
     assert torch.equal(torch.get_rng_state(), state)
     monkeypatch.setitem(recipes.RECIPES, "c3d_small", replace(tiny, data=Interrupting))
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(sent)
     assert run() == 130
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(sent) is before
     assert "Stopped after step 3; continue with --resume" in capsys.readouterr().err
     assert not Path("out").exists()
     assert sorted(path.name for path in Path("runs/c3d_small").iterdir()) == [
