@@ -53,7 +53,7 @@ def check_recipe(recipe: Recipe) -> None:
             raise ValueError(f"{key} must be positive, got {value}.")
     for key in _NOT_NEGATIVE:
         if not 0 <= (value := getattr(recipe, key)) < math.inf:
-            raise ValueError(f"{key} must not be negative, got {value}.")
+            raise ValueError(f"{key} must be at least 0 and finite, got {value}.")
     for key in _SHARES:
         if not 0 <= (value := getattr(recipe, key)) < 1:
             raise ValueError(f"{key} must be at least 0 and below 1, got {value}.")

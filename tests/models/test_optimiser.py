@@ -210,7 +210,8 @@ class TestRates:
         found = self.rates([0, 4, 9, 10, 40, 55, 70, 99])
         last = 0.25 * (1 + math.cos(math.pi * 89 / 90))
         assert found == pytest.approx([0.05, 0.25, 0.5, 0.5, 0.375, 0.25, 0.125, last], abs=1e-12)
-        assert self.rates([0, 50], warmup=0.0)[0] == 0.5
+        assert learning_rate(PLAIN, 55, 0.5) == pytest.approx(0.125)
+        assert self.rates([0], warmup=0.0) == [0.5]
         assert self.rates([1], warmup=0.0)[0] == 0.5  # the rise takes at least the first step
         assert self.rates([50], steps=99, warmup=0.0)[0] == pytest.approx(0.25)
 
@@ -272,13 +273,14 @@ class TestErrors:
             ({"lr": -1.0}, "lr must be positive, got -1.0"),
             ({"lr": math.inf}, "lr must be positive, got inf"),
             ({"gate_lr": math.nan}, "gate_lr must be positive, got nan"),
-            ({"weight_decay": -0.1}, "weight_decay must not be negative, got -0.1"),
+            ({"weight_decay": -0.1}, "weight_decay must be at least 0 and finite, got -0.1"),
+            ({"tolerance": math.inf}, "tolerance must be at least 0 and finite, got inf"),
             ({"warmup": 1.0}, "warmup must be at least 0 and below 1, got 1.0"),
             ({"momentum": -0.1}, "momentum must be at least 0 and below 1, got -0.1"),
             ({"decay": 1.0}, "decay must be between 0 and 1, got 1.0"),
             ({"decay": 0.0}, "decay must be between 0 and 1, got 0.0"),
             ({"schedule": "step"}, "schedule 'step' needs decay_every"),
-            ({"decay_every": -1}, "decay_every must not be negative, got -1"),
+            ({"decay_every": -1}, "decay_every must be at least 0 and finite, got -1"),
             ({"layer_lr": {"fc1": 0.0}}, "layer_lr must be positive, got 0.0 for 'fc1'"),
             ({"layer_lr": {"fc3": 1.0}}, "layer_lr has no layer 'fc3'. Did you mean 'fc2' or"),
             ({"layer_lr": {"": 1.0}}, "layer_lr has no layer ''"),
@@ -315,6 +317,12 @@ class TestErrors:
         with pytest.raises(ValueError, match=message):
             freeze(model, replace(PLAIN, freeze=layers))
         assert all(parameter.requires_grad for parameter in model.parameters())
+
+    def test_of_freezing_what_is_left(self) -> None:
+        model = Net()
+        model.gain.requires_grad_(False)
+        with pytest.raises(ValueError, match="'fc1', 'fc2' leaves nothing to train"):
+            freeze(model, replace(PLAIN, freeze=("fc1", "fc2")))
 
     def test_of_a_single_name(self) -> None:
         with pytest.raises(TypeError, match="freeze must be a sequence of names, got 'conv1'"):
