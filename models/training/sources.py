@@ -19,16 +19,12 @@ from models.data.recorded import (
     ClassFolders,
     Epochs,
     Jester,
+    KittiOdometry,
     ListedVideos,
     Videos,
 )
 from models.info import ModelInfo
 from models.training.recipes import DataFactory
-
-try:
-    from models.data.recorded.kitti import KittiOdometry
-except ImportError:
-    KittiOdometry = NTU
 
 _SPLITS = ("train", "validation", "test")
 #: readers' arguments that are no options: the trainer or the model decides on them
@@ -175,7 +171,8 @@ class _Kind(NamedTuple):
         title: what to call it on a card.
         reader: its class.
         group: the question that its labels answer.
-        clips: whether its samples are clips, not sequences.
+        clips: whether its samples are clips of pictures.
+        samples: what to call them on a card.
         extra: options beside the reader's.
     """
 
@@ -183,6 +180,7 @@ class _Kind(NamedTuple):
     reader: type[Any]
     group: str = "action"
     clips: bool = True
+    samples: str = "clips"
     extra: tuple[str, ...] = ()
 
 
@@ -192,8 +190,10 @@ _KINDS = {
     "jester": _Kind("Jester (Materzynska et al. 2019)", Jester),
     "folders": _Kind("videos in a folder for each class", ClassFolders),
     "csv": _Kind("videos that a table lists", ListedVideos, extra=("table", *_SPLITS)),
-    "kitti": _Kind("KITTI odometry (Geiger et al. 2012)", KittiOdometry, "pose"),
-    "ntu": _Kind("NTU RGB+D (Shahroudy et al. 2016)", NTU, clips=False),
+    "kitti": _Kind(
+        "KITTI odometry (Geiger et al. 2012)", KittiOdometry, "pose", samples="snippets"
+    ),
+    "ntu": _Kind("NTU RGB+D (Shahroudy et al. 2016)", NTU, clips=False, samples="sequences"),
 }
 #: the data sets that the trainer knows
 SOURCES = tuple(_KINDS)
@@ -314,7 +314,8 @@ def _note(name: str, readers: Mapping[str, Any], given: Mapping[str, Any]) -> st
     counts = ", ".join(f"{len(r):,} for {use.get(split, split)}" for split, r in readers.items())
     classes = getattr(readers["train"], "classes", ())
     of = f" in {len(classes)} classes" if classes else ""
-    said = ", ".join(f"{key} {value!r}" for key, value in given.items() if key not in _PLACES)
+    told = ", ".join(f"{key} {value!r}" for key, value in given.items() if key not in _PLACES)
+    said = f" ({told})" if told else ""
     left = sum(len(getattr(reader, "skipped", ())) for reader in readers.values())
     out = f"; {left} that cannot be read are left out" if left else ""
-    return f"{_KINDS[name].title}, clips{of}: {counts}{f' ({said})' if said else ''}{out}."
+    return f"{_KINDS[name].title}, {_KINDS[name].samples}{of}: {counts}{said}{out}."

@@ -14,6 +14,7 @@ from models.data.recorded import UCF101, Epochs
 from models.info import ModelInfo
 from models.training.sources import SOURCES, open_source
 from tests.io.skeletons import pose, walk, write_skeleton
+from tests.models.data.recorded.kitti_tree import write_still
 from tests.models.data.recorded.trees import (
     HMDB51_CLASSES,
     JESTER_CLASSES,
@@ -240,6 +241,44 @@ def test_damaged_skeletons_are_looked_for_once(
     assert source.lengths["train"] == 2
 
 
+@pytest.fixture(scope="module")
+def kitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven sequences, of 7 frames each but number 9, which has 9."""
+    root = tmp_path_factory.mktemp("kitti")
+    for number in range(11):
+        write_still(root, number, 9 if number == 9 else 7)
+    return root
+
+
+def test_drives_are_snippets_with_true_motion(kitti: Path, tmp_path: Path) -> None:
+    source = open_source("kitti", kitti, {"step": 1, "cache": tmp_path / "cache"})
+    assert source.classes == ()
+    assert source.lengths == {"train": 9 * 2, "validation": 2, "test": 4}
+    assert source.note == (
+        "KITTI odometry (Geiger et al. 2012), snippets: 18 for training, 2 for validation, "
+        "4 for test (step 1)."
+    )
+    make = pickle.loads(pickle.dumps(source.factory(facts(24, 5, (16, 24), "pose"))))
+    assert not (tmp_path / "cache").exists()
+    sample = make(1, 0, "test")[0]
+    assert sample.clip.shape == (3, 5, 16, 24)
+    assert sample.poses.shape == (4, 6)
+    assert isinstance(make(40, 0, "train"), Epochs)
+    assert make(40, 0, "train")[39].clip.shape == (3, 5, 16, 24)
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_a_net_must_take_the_snippets(kitti: Path) -> None:
+    five = open_source("kitti", kitti)
+    with pytest.raises(ValueError, match="some_net takes 3 frames, and kitti was opened for 5"):
+        five.check(facts(12, 3, (16, 24), "pose"))
+    three = open_source("kitti", kitti, {"references": 2})
+    three.check(facts(12, 3, (16, 24), "pose"))
+    assert three.lengths == {"train": 9 * 4, "validation": 4, "test": 6}
+    with pytest.raises(ValueError, match="some_net is to tell action, and kitti tells pose"):
+        five.check(facts(12, 5, (16, 24)))
+
+
 @pytest.mark.parametrize(
     ("info", "message"),
     [
@@ -279,6 +318,7 @@ def test_skeletons_are_no_clips(skeletons: Path) -> None:
         ("ntu", {"frames": 8}, "frames is the model's: no option of ntu"),
         ("ntu", {"mirror": True}, "ntu has no option 'mirror'."),
         ("csv", {"tables": "a.csv"}, "csv has no option 'tables'. Did you mean 'table'"),
+        ("kitti", {"sequences": [1]}, "kitti has no option 'sequences'"),
         ("csv", {"classes": ["a"]}, "csv has no option 'classes'"),
         ("ucf101", {"fold": 4}, "fold must be"),
         ("ucf101", {"cache": 3}, "An option of ucf101 has a wrong type"),
