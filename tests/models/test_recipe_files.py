@@ -195,12 +195,12 @@ def test_tasks(path: Path, source: Source) -> None:
 
 
 def test_a_model_is_built_for_the_data(path: Path, source: Source) -> None:
-    model = load_recipe(path).build(source)
+    model: Any = load_recipe(path).build(source)
     assert model.info.classes == UCF101_CLASSES[:3]
     assert (model.info.frames, model.info.size) == (8, (16, 24))
     assert model.conv2.weight.shape[:2] == (3, 2)
     assert model.fc6.weight.shape == (5, 3 * 4 * 5 * 7)
-    changed = load_recipe(path).build(source, {"size": (24, 16), "hidden": (7,)})
+    changed: Any = load_recipe(path).build(source, {"size": (24, 16), "hidden": (7,)})
     assert changed.info.size == (24, 16)
     assert changed.fc6.out_features == 7
 

@@ -77,7 +77,7 @@ def test_a_data_set_tells_its_classes_and_counts(ucf101: Path) -> None:
 
 
 def test_training_goes_through_the_clips_in_epochs(ucf101: Path) -> None:
-    options = {"sampling": "window", "resize": (22, 36), "mirror": True}
+    options: dict[str, Any] = {"sampling": "window", "resize": (22, 36), "mirror": True}
     make = open_source("ucf101", ucf101, options).factory(facts(3))
     stream = make(20, 7, "train")
     assert isinstance(stream, Epochs)
@@ -95,7 +95,8 @@ def test_training_goes_through_the_clips_in_epochs(ucf101: Path) -> None:
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_other_splits_are_whole_and_as_they_are(ucf101: Path, split: str) -> None:
-    options = {"sampling": "window", "resize": (22, 36), "mirror": True, "fold": 3}
+    options: dict[str, Any] = {"sampling": "window", "resize": (22, 36), "mirror": True}
+    options["fold"] = 3
     make = open_source("ucf101", ucf101, options).factory(facts(3))
     data: Any = pickle.loads(pickle.dumps(make))(1, 99, split)
     expected = UCF101(ucf101, split, frames=FRAMES, size=SIZE, **options)
@@ -237,7 +238,8 @@ def test_damaged_skeletons_are_looked_for_once(
         source = open_source("ntu", skeletons, {"on_error": "skip"})
     monkeypatch.setattr(ntu, "read_skeleton", None)
     make = source.factory(facts(NTU_ACTIONS, 12, ()))
-    assert len(make(1, 0, "validation")) == 1
+    validation: Any = make(1, 0, "validation")
+    assert len(validation) == 1
     assert source.lengths["train"] == 2
 
 
