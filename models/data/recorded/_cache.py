@@ -19,7 +19,7 @@ from models.data.recorded._reading import Chance, Reading
 
 _FORMAT = 1
 _LONGEST = 120  # bytes of a clip's name in a file's, which may have 255
-_PACKAGES = {"pyav": "av"}  # where a package is not named as its backend
+_PACKAGES = {"pyav": "av", "skvideo": "scikit-video"}  # where a package is not named as its backend
 
 
 def cached_frames(path: Path, name: Path, reading: Reading, chance: Chance | None) -> Tensor:

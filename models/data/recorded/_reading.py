@@ -13,7 +13,6 @@ from torch import Tensor
 
 from captum_video._core.errors import close_matches
 from captum_video.io import frame_indices, read_clip, resize
-from models.data.recorded._places import folder as folder
 
 _CHOICES = {
     "fit": ("squeeze", "crop"),

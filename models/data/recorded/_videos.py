@@ -16,8 +16,7 @@ from torch.utils.data import Dataset
 
 from captum_video.io import ClipError
 from models.data.recorded._cache import cached_frames
-from models.data.recorded._places import SPLITS as SPLITS
-from models.data.recorded._places import some as some
+from models.data.recorded._places import some
 from models.data.recorded._reading import Chance, Reading
 
 
@@ -112,9 +111,8 @@ class Videos(Dataset[VideoSample], ABC):
         self.skipped: tuple[Path, ...] = ()
         self._check_items()
         # names in the cache outlive a move of the whole data set
-        self._above = Path(
-            os.path.commonpath([os.path.abspath(path.parent) for path in self.files])
-        )
+        folders = {os.path.abspath(path.parent) for path in self.files} if cache else {os.sep}
+        self._above = Path(os.path.commonpath(folders))
         if on_error == "skip":
             self._skip()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from models.data.recorded._places import (
     VIDEO_SUFFIXES,
@@ -21,6 +21,7 @@ _FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("
 _LAYOUT = "ROOT/[train|val|test/]CLASS/CLIP"
 
 
+@final
 class ClassFolders(Videos):
     """Clips in folders that are named as their classes: ``ROOT/CLASS/CLIP``.
 

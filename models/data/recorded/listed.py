@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 from captum_video._core.errors import close_matches
 from models.data.recorded._places import check_split, folder, some
@@ -22,6 +22,7 @@ _DELIMITERS = (",", ";", "\t")
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
+@final
 class ListedVideos(Videos):
     r"""Clips that a CSV file lists, one row each: ``path,label`` and, if wanted, ``split``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast, final
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -19,6 +19,7 @@ class _Source(Protocol[Sample]):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
+@final
 class Epochs(Dataset[Sample]):
     """Goes through a data set again and again, each time in another order and with other variations.
 
