@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.data import drives
+from models.data import Epochs, drives
 from models.info import BundledModel, ModelInfo
-from models.odometry import Odometry
-from models.training.task import Task
+from models.odometry import Odometry, Views
+from models.training.distributed import all_sum, batch_mean
+from models.training.task import Evaluation, Task
 from models.trajectory import camera_path, repeated_motion, trajectory_error
 from models.view_synthesis import ViewSynthesis
 
@@ -28,20 +30,47 @@ _MEAN_OVER = 3000  # snippets of the training split
 class ViewSynthesisTask(Task):
     """No labels: the loss predicts frames from each other; true motion serves the scores alone.
 
-    A batch has the true ``poses``, and ``before``, the step before the snippet.
+    A batch has the true ``poses``, and ``before``, the step before the snippet; where cameras
+    differ it has their ``intrinsics``, a row ``(fx, fy, cx, cy)`` for each clip. The training split
+    tells a snippet's ``poses(index)`` too.
 
     Args:
-        loss: the loss of views and clips, by clip.
+        loss: the loss of views and clips, by clip; its intrinsics are for batches without any.
     """
 
-    loss_note = (
-        "view synthesis (photometric + 0.2 mask + 0.1 smoothness at four scales), without any "
-        "true motion or depth"
-    )
     merit_note = "the trajectory error on validation drives"
 
     def __init__(self, loss: ViewSynthesis | None = None) -> None:
-        self.view_synthesis = loss or ViewSynthesis(drives.INTRINSICS)
+        self.view_synthesis = loss = loss or ViewSynthesis(drives.INTRINSICS)
+        self.loss_note = (
+            f"view synthesis (photometric + {loss.mask_weight:g} mask + {loss.smooth_weight:g} "
+            "smoothness at four scales), without any true motion or depth"
+        )
+        self._data: Callable[[], Any] | None = None
+        self._mean: Tensor | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """The weights of the loss.
+
+        Returns:
+            ``mask_weight`` and ``smooth_weight``.
+        """
+        loss = self.view_synthesis
+        return {"mask_weight": loss.mask_weight, "smooth_weight": loss.smooth_weight}
+
+    def prepared(self, info: ModelInfo, data: Callable[[], Any]) -> ViewSynthesisTask:
+        """The task whose guess "mean odometry" is that of the data.
+
+        Args:
+            info: not looked at.
+            data: makes the training split, which is asked for poses at the first validation.
+
+        Returns:
+            A new task.
+        """
+        ready = copy.copy(self)
+        ready._data, ready._mean = data, None
+        return ready
 
     def loss(self, model: BundledModel, clip: Tensor, batch: Any) -> Tensor:
         """The mean loss of the clips.
@@ -49,17 +78,22 @@ class ViewSynthesisTask(Task):
         Args:
             model: an odometry model.
             clip: the clips.
-            batch: not looked at.
+            batch: its ``intrinsics`` are taken, if it has any.
 
         Returns:
             A scalar.
         """
         assert isinstance(model, Odometry)
-        return self.view_synthesis(model.views(clip), clip).mean()
+        return batch_mean(self._losses(model.views(clip), clip, batch))
 
-    def evaluate(
-        self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]
-    ) -> dict[str, float]:
+    def _losses(self, views: Views, clip: Tensor, batch: Any) -> Tensor:
+        """The loss of each clip."""
+        intrinsics = getattr(batch, "intrinsics", None)
+        if intrinsics is None:
+            return self.view_synthesis(views, clip)
+        return self.view_synthesis.with_intrinsics(intrinsics.to(clip.device))(views, clip)
+
+    def evaluate(self, model: BundledModel, batches: Iterable[tuple[Tensor, Any]]) -> Evaluation:
         """Mean trajectory errors of the model and of two guesses that see no frame.
 
         Args:
@@ -67,13 +101,21 @@ class ViewSynthesisTask(Task):
             batches: clips and their true motion.
 
         Returns:
-            The errors in metres.
+            The errors in metres, and the mean loss of the clips.
         """
-        errors: dict[str, list[Tensor]] = {MODEL: [], MEAN: [], CONSTANT: []}
+        assert isinstance(model, Odometry)
+        if self._mean is None:
+            self._mean = mean_poses(None if self._data is None else self._data())
+        sums = torch.zeros(len(_NOTES) + 2, dtype=torch.float64)  # errors, loss, clips
         for clip, batch in batches:
-            for name, found in trajectory_errors(model(clip).cpu(), batch).items():
-                errors[name].append(found)
-        return {name: float(torch.cat(found).mean()) for name, found in errors.items()}
+            views = model.views(clip)
+            errors = trajectory_errors(views.poses.cpu(), batch, self._mean)
+            loss = self._losses(views, clip, batch).double().sum().cpu()
+            own = [*(errors[name].sum() for name in _NOTES), loss, sums.new_tensor(len(clip))]
+            sums += torch.stack(own)
+        total = all_sum(sums)
+        *means, loss = (total[:-1] / total[-1]).tolist()
+        return Evaluation(dict(zip(_NOTES, means, strict=True)), loss)
 
     def merit(self, scores: Mapping[str, float]) -> float:
         """The smaller the model's error, the better.
@@ -101,7 +143,7 @@ class ViewSynthesisTask(Task):
             f"| {name} | {error:.4f} | {_NOTES[name]} |" for name, error in scores.items()
         )
         return f"""Mean absolute trajectory error over {count} snippets of {info.frames} frames from
-validation drives, as `models.trajectory.trajectory_error` (SfMLearner's evaluation) has it:
+drives that do not train, as `models.trajectory.trajectory_error` (SfMLearner's evaluation) has it:
 
 | motion by | error in metres | |
 |---|---|---|
@@ -130,33 +172,61 @@ validation drives, as `models.trajectory.trajectory_error` (SfMLearner's evaluat
         return f"{tolerance:g} m"
 
 
-def trajectory_errors(poses: Tensor, batch: Any) -> dict[str, Tensor]:
+def trajectory_errors(poses: Tensor, batch: Any, mean: Tensor | None = None) -> dict[str, Tensor]:
     """Trajectory errors of estimated poses, of the mean motion, and of constant velocity.
 
     Args:
-        poses: ``(N, 4, 6)``, the estimate.
+        poses: ``(N, R, 6)``, the estimate, from the frame in the middle to the others.
         batch: has the true ``poses`` and the step ``before``.
+        mean: ``(R, 6)``, the mean poses of the training split; ``None`` for those of the drawn
+            drives.
 
     Returns:
         For each of the three ``(N,)``, in metres.
     """
-    truth = camera_path(batch.poses.double())
+    true = batch.poses.double()
+    references = true.shape[1]
+    target = references // 2
+    truth = camera_path(true, target)
     estimates = {
         MODEL: poses.double(),
-        MEAN: mean_poses().expand_as(truth.new_empty(len(truth), *batch.poses.shape[1:])),
-        CONSTANT: repeated_motion(batch.before.double()),
+        MEAN: (mean_poses() if mean is None else mean).expand_as(true),
+        CONSTANT: repeated_motion(batch.before.double(), references, target),
     }
     return {
-        name: trajectory_error(camera_path(estimate), truth) for name, estimate in estimates.items()
+        name: trajectory_error(camera_path(estimate, target), truth)
+        for name, estimate in estimates.items()
     }
+
+
+def mean_poses(data: Any = None) -> Tensor:
+    """The mean poses of a training split.
+
+    Args:
+        data: the split, in the random order of training, of which the first 3000 snippets are taken:
+            it has ``poses(index)``, or is a stream of such data; ``None`` for the drawn drives.
+
+    Returns:
+        ``(R, 6)`` float64.
+
+    Raises:
+        ValueError: the data has no ``poses(index)``.
+    """
+    if data is None:
+        return _mean_of_drives()
+    stream = data if isinstance(data, Epochs) else None
+    source = data if stream is None else stream.data
+    if not hasattr(source, "poses"):
+        raise ValueError(
+            "Odometry is scored against the mean motion: the training split must tell the true "
+            f"poses(index) of a snippet, and {type(source).__name__} does not."
+        )
+    snippets = range(min(len(data), _MEAN_OVER))
+    items = snippets if stream is None else map(stream.item, snippets)
+    return torch.stack([source.poses(item) for item in items]).double().mean(0)
 
 
 @cache
-def mean_poses() -> Tensor:
-    """The mean poses of the training split.
-
-    Returns:
-        ``(4, 6)`` float64.
-    """
-    data = drives.Drives(_MEAN_OVER)
-    return torch.stack([data.poses(index) for index in range(_MEAN_OVER)]).double().mean(0)
+def _mean_of_drives() -> Tensor:
+    """The mean poses of the drives with seed 0."""
+    return mean_poses(drives.Drives(_MEAN_OVER))

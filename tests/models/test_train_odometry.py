@@ -30,6 +30,7 @@ from models.training.odometry import (
 )
 from models.training.recipes import Recipe
 from models.training.run import Run
+from models.training.task import Evaluation
 from models.trajectory import camera_path, repeated_motion, trajectory_error
 from models.view_synthesis import ViewSynthesis
 
@@ -102,10 +103,10 @@ def test_the_smallest_error_is_kept(tiny: Recipe, monkeypatch: pytest.MonkeyPatc
     errors = iter([0.5, 0.2, 0.4, 0.9])
     seen: list[dict[str, Tensor]] = []
 
-    def fake(self: ViewSynthesisTask, model: BundledModel, _batches: Any) -> dict[str, float]:
+    def fake(self: ViewSynthesisTask, model: BundledModel, _batches: Any) -> Evaluation:
         assert not model.training
         seen.append({key: value.clone() for key, value in model.state_dict().items()})
-        return {MODEL: next(errors), MEAN: 0.1, CONSTANT: 0.3}
+        return Evaluation({MODEL: next(errors), MEAN: 0.1, CONSTANT: 0.3}, 1.0)
 
     monkeypatch.setattr(ViewSynthesisTask, "evaluate", fake)
     assert run("--steps", "6") == 0
@@ -188,4 +189,9 @@ def test_evaluation_is_the_mean_over_all_clips(tmp_path: Path) -> None:
     model = state.model.eval()
     with torch.no_grad():
         expected = trajectory_errors(model(model.info.normalize(batch.clip)), batch)
-    assert {name: pytest.approx(float(e.mean()), rel=1e-4) for name, e in expected.items()} == found
+        clip = model.info.normalize(batch.clip)
+        assert isinstance(model, Odometry)
+        losses = ViewSynthesis(INTRINSICS)(model.views(clip), clip)
+    means = {name: pytest.approx(float(e.mean()), rel=1e-4) for name, e in expected.items()}
+    assert means == found.scores
+    assert found.loss == pytest.approx(float(losses.mean()), rel=1e-4)
