@@ -70,6 +70,17 @@ LENGTHS = {
     "ntu": {"train": 40320, "validation": 16560, "test": 16560},
     "kitti": {"train": 20000, "validation": 1197, "test": 1587},
 }
+#: options with which the nets are quick, where they are not narrow already
+SMALL = {
+    **dict.fromkeys(
+        ("resnet18_3t", "resnet18_3d", "googlenet_3t", "googlenet_3d"),
+        ("frames=9", "size=(42,56)"),
+    ),
+    **dict.fromkeys(("cnn_lstm", "cnn_lstm_attention"), ("frames=4", "size=(64,64)")),
+    **dict.fromkeys(("res_tcn", "ms_res_tcn"), ("frames=40",)),
+    "c3d": ("widths=((2,),(2,),(2,),(2,),(2,))", "hidden=(4,)", "size=(32,32)"),
+    "odometry": ("size=(64,208)",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +122,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         monkeypatch.setattr(inflated, name, partial(flat, name))
     monkeypatch.setattr(cnn_lstm, "resnet18", cnn)
     thin = (4,) * 7
-    widths = {"pose_widths": thin, "disp_widths": thin, "up_widths": thin}
+    widths: dict[str, Any] = {"pose_widths": thin, "disp_widths": thin, "up_widths": thin}
     monkeypatch.setattr(odometry, "Odometry", partial(Odometry, **widths))
     return asked
 
@@ -234,7 +245,7 @@ def arguments(name: str, trees: Path, *more: str) -> list[str]:
     file = load_recipe(name)
     given = ["--recipe", name, "--root", str(trees / file.data), "--output", "out", "--quiet"]
     given += ["--device", "cpu", "--workers", "0", "--no-tensorboard", "--batch-size", "2"]
-    return [*given, "--steps", "3", *more]
+    return [*given, "--steps", "3", *more]  # an epoch, in which all classes come
 
 
 def check_output(name: str, trees: Path) -> None:
@@ -259,9 +270,7 @@ def test_every_recipe_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["--option", "widths=((2,),)*5"] if name == "c3d-ucf101" else []
-    if name == "c3d-ucf101":
-        small = ["--option", "widths=((2,),(2,),(2,),(2,),(2,))", "--option", "hidden=(4,)"]
+    small = [part for option in SMALL[load_recipe(name).model] for part in ("--option", option)]
     assert train.main(arguments(name, trees, *small)) == 0
     check_output(name, trees)
 
