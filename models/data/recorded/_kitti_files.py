@@ -132,21 +132,21 @@ def read_cameras(path: Path) -> Tensor:
         FileNotFoundError: there is no such file.
         ValueError: a line is not twelve numbers, or has no rotation.
     """
-    tops = []
-    for number, line in enumerate(_lines(path), 1):
-        top = _matrix(line, f"{path}, line {number}: a pose")
-        turn = top[:, :3]
-        rest = float((turn @ turn.mT - torch.eye(3, dtype=torch.float64)).abs().max())
-        if rest > _ORTHOGONAL or float(torch.linalg.det(turn)) < 0:
-            raise ValueError(
-                f"{path}, line {number}: a pose must be the rows of a rotation with a translation, "
-                f"got {line!r}."
-            )
-        tops.append(top)
-    if not tops:
+    lines = _lines(path)
+    if not lines:
         raise ValueError(f"{path} must have a pose in each line, and is empty.")
-    cameras = torch.eye(4, dtype=torch.float64).repeat(len(tops), 1, 1)
-    cameras[:, :3] = torch.stack(tops)
+    cameras = torch.eye(4, dtype=torch.float64).repeat(len(lines), 1, 1)
+    cameras[:, :3] = torch.stack(
+        [_matrix(line, f"{path}, line {number}: a pose") for number, line in enumerate(lines, 1)]
+    )
+    turns = cameras[:, :3, :3]
+    rest = (turns @ turns.mT - torch.eye(3, dtype=torch.float64)).abs().amax((1, 2))
+    wrong = ((rest > _ORTHOGONAL) | (torch.linalg.det(turns) < 0)).nonzero().flatten().tolist()
+    if wrong:
+        raise ValueError(
+            f"{path}, line {wrong[0] + 1}: a pose must be the rows of a rotation with a "
+            f"translation, got {lines[wrong[0]]!r}."
+        )
     return cameras
 
 

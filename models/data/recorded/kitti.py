@@ -6,9 +6,11 @@ Paper 4 shows explanations on sequence 9.
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -204,6 +206,29 @@ class KittiOdometry(Dataset[KittiSnippet]):
         if not 0 <= index < len(self):
             raise IndexError(f"index must be from 0 to {len(self) - 1}, got {index}.")
         return self._starts[index]
+
+    def at_size(
+        self, size: tuple[int, int], *, cache: str | os.PathLike[str] | None = None
+    ) -> KittiOdometry:
+        """The same snippets at another size, without looking through the files again.
+
+        Args:
+            size: height and width of the clips.
+            cache: as for the class.
+
+        Returns:
+            A new data set.
+
+        Raises:
+            NotADirectoryError: ``cache`` is a file.
+            ValueError: a size that makes no sense.
+        """
+        other = copy.copy(self)
+        other._reading = replace(
+            self._reading, size=size, cache=None if cache is None else Path(cache)
+        )
+        other.size = other._reading.size
+        return other
 
     def _track(self, number: int) -> _Track:
         """A sequence's files, looked through."""

@@ -58,7 +58,8 @@ def test_a_drive_comes_back(street: tuple[Path, drives.Drive]) -> None:
         assert torch.equal(data.poses(index), found.poses)
         assert {part.dtype for part in found} == {torch.float32}
     batch = default_collate([data[index] for index in range(4)])
-    assert float(trajectory_errors(batch.poses, batch)[MODEL].max()) < 1e-6
+    errors = trajectory_errors(batch.poses, batch, batch.poses[0].double())
+    assert float(errors[MODEL].max()) < 1e-6
     # camera 0 was elsewhere: the same turns, other shifts
     other = KittiOdometry(root, "test", size=drives.SIZE, camera=0)
     assert torch.equal(other[0].clip[0], other[0].clip[1])  # and is grey
@@ -215,6 +216,22 @@ def test_images_that_cannot_be_read(still: Path) -> None:
     with pytest.warns(UserWarning, match="1 images cannot be read, and 1 of 3 snippets are left"):
         data = KittiOdometry(still, size=SIZE, sequences=[3], on_error="skip")
     assert [data.source(index) for index in range(len(data))] == [(3, 2), (3, 3)]
+
+
+def test_another_size(still: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = still / "sequences" / "03" / "image_2" / "000006.png"
+    broken.write_bytes(b"")
+    with pytest.warns(UserWarning, match="2 of 11 snippets are left out"):
+        data = KittiOdometry(still, size=SIZE, on_error="skip")
+    expected = KittiOdometry(still, sequences=(3,), size=(4, 24))[0]
+    monkeypatch.setattr("models.data.recorded.kitti.read_cameras", None)
+    for cache in (None, tmp_path / "cache"):
+        other = data.at_size((4, 24), cache=cache)
+        assert (len(other), other.size, other.skipped) == (9, (4, 24), (broken,))
+        for found, wanted in zip(other[3], expected, strict=True):
+            assert torch.equal(found, wanted)
+    assert (tmp_path / "cache" / "03").is_dir()
+    assert data[3].clip.shape == (3, 5, *SIZE)
 
 
 def test_images_of_two_sizes(still: Path) -> None:
