@@ -106,7 +106,7 @@ def _load(file: Path, reading: Reading, chance: Chance | None) -> Tensor | None:
     try:
         rows = np.load(file, mmap_mode="r")
         shape = rows.dtype["pixels"].shape
-        if rows.ndim != 1 or rows.dtype != _row(shape) or not _fits(len(rows), shape, reading):
+        if rows.dtype != _row(shape) or not _fits(len(rows), shape, reading):
             return None
         if reading.sampling == "window":
             rows = rows[reading.numbers(len(rows), chance)]
@@ -125,7 +125,7 @@ def _fits(total: int, shape: tuple[int, ...], reading: Reading) -> bool:
         if reading.fit == "squeeze"
         else len(shape) == 3 and shape[0] == 3 and shape[1] >= height and shape[2] >= width
     )
-    return sizes and (total == reading.frames if reading.sampling == "even" else total > 0)
+    return sizes and (reading.sampling == "window" or total == reading.frames)
 
 
 def _save(file: Path, frames: Tensor) -> None:

@@ -96,6 +96,9 @@ def test_a_split_class_without_clips(tmp_path: Path) -> None:
     touched(tmp_path, "train/a/1.avi", "val/a/notes.txt")
     with pytest.raises(ValueError, match=r"1 of the 1 classes in .*val have no clip: a"):
         ClassFolders(tmp_path, "validation")
+    touched(tmp_path, "train/val/notes.txt")
+    with pytest.raises(ValueError, match=r"have no clip: val\. A clip is a file"):
+        ClassFolders(tmp_path, "train")
 
 
 def test_forgotten_split(tmp_path: Path) -> None:

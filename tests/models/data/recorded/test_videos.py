@@ -222,6 +222,21 @@ def test_only_frames_wanted_are_held(ten: Path, monkeypatch: pytest.MonkeyPatch)
     assert held == [4, 10, 4]
 
 
+def test_skipping_looks_at_the_frames_that_may_be_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[list[int]] = []
+    monkeypatch.setattr(
+        "models.data.recorded._reading.read_clip",
+        lambda path, *, keep: looked.append(list(keep(10))),
+    )
+    items = [(video(tmp_path / "clip.avi"), 0), (images(tmp_path / "clip"), 0)]
+    for sampling in ("even", "window"):
+        Listed(items, sampling=sampling, on_error="skip")
+    # a video is decoded whole, but the sizes of frames are seen on those that are held
+    assert looked == [[1, 3, 6, 8], [1, 3, 6, 8], [0, 9], list(range(10))]
+
+
 def test_pickled(ten: Path, tmp_path: Path) -> None:
     data = Listed([(ten, 1)], sampling="window", mirror=True, cache=tmp_path / "cache")
     copy = pickle.loads(pickle.dumps(data))
