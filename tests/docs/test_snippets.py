@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.docs.pages import blocks, name_of, pages
+from tests.docs.prepared import PREPARED
 
 SMALLER = {  # the same code on smaller frames and fewer clips, as whole pages take minutes
     "112, 112": "32, 32",
@@ -23,6 +24,8 @@ WITH_CODE = [
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
 def test_python_blocks_run(page: Path, workplace: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "page"}
+    if (prepare := PREPARED.get(name_of(page))) is not None:
+        prepare(workplace)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for block in blocks(page.read_text()):
