@@ -254,7 +254,7 @@ def locate(base: Path, names: Sequence[str], source: Path, *, any_case: bool = F
     """
     there: dict[str, str] = {}
     folded: dict[str, str] = {}
-    for parent in _folders(base, {name.rpartition("/")[0] for name in names}, any_case):
+    for parent in _folders(base, {name.rpartition("/")[0] for name in names}):
         for entry in os.listdir(base / parent):
             name = f"{parent}/{entry}" if parent else entry
             there[name] = name
@@ -277,10 +277,9 @@ def _without(names: Iterable[str], known: Iterable[str], any_case: bool) -> list
     return [name for name in names if same(name) not in found]
 
 
-def _folders(base: Path, names: Iterable[str], any_case: bool) -> list[str]:
-    """Those of the folders that are there, as they are spelled there."""
-    same = str.casefold if any_case else str
-    wanted = {same(name) for name in names}
+def _folders(base: Path, names: Iterable[str]) -> list[str]:
+    """Those of the folders that are there, in any letters, as they are spelled there."""
+    wanted = {name.casefold() for name in names}
     if "" in wanted:
         return [""]
-    return [path.name for path in subfolders(base) if same(path.name) in wanted]
+    return [path.name for path in subfolders(base) if path.name.casefold() in wanted]

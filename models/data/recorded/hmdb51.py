@@ -30,7 +30,7 @@ _LISTS = "testTrainMulti_7030_splits"
 _UNUSED, _TRAIN, _TEST = 0, 1, 2
 _ENTRY = re.compile(r"(?P<name>[^/\\]+\.avi)\s+(?P<use>[012])")
 #: what follows source and class in a name: body parts, camera, people, direction, quality, number
-_TAGS = re.compile(r"_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi\Z")
+_TAGS = re.compile(r"_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi")
 
 
 class HMDB51(Videos):
@@ -119,7 +119,7 @@ def _entries(lists: Path, name: str, label: int, fold: int) -> dict[int, list[En
         match = _ENTRY.fullmatch(line.text)
         if match is None:
             raise line.wrong("a video and 0 (unused), 1 (training) or 2 (test), as in 'NAME.avi 1'")
-        source = _TAGS.sub("", match["name"]).removesuffix(f"_{name}")
+        source = _TAGS.sub("", match["name"])
         entry = Entry(line, f"{name}/{match['name']}", label, source)
         listed[int(match["use"])].append(entry)
     refuse_repeats(entry for entries in listed.values() for entry in entries)
