@@ -16,7 +16,6 @@ from models.info import ModelInfo
 from models.registry import description
 from models.training.curve import draw_curve
 from models.training.log import as_text
-from models.training.odometry import ViewSynthesisTask
 from models.training.recipes import Recipe
 from models.training.run import Run
 
@@ -33,7 +32,7 @@ def publish(run: Run, folder: Path, command: str, score: Mapping[str, float]) ->
         run: the finished run.
         folder: where to write.
         command: the command that repeats the run.
-        score: what the recipe's task measured on fresh clips.
+        score: what the recipe's task measured on the clips of the card.
 
     Returns:
         The paths of the weights and of the card.
@@ -63,7 +62,7 @@ def publish(run: Run, folder: Path, command: str, score: Mapping[str, float]) ->
             curve_part,
             title=name,
             best_step=run.progress.best_step or None,
-            unit="m" if isinstance(run.recipe.task, ViewSynthesisTask) else None,
+            unit=run.recipe.task.score_unit,
         )
         save_file(state, weights_part, metadata=metadata)
         # safetensors writes for the owner alone
@@ -104,7 +103,7 @@ def _card(run: Run, command: str, score: Mapping[str, float]) -> str:
 
 ## Score
 
-{recipe.task.table(run.info, score, recipe.score_clips)}
+{recipe.task.table(run.info, score, seen_clips(recipe))}
 
 ## How it was made
 
@@ -114,6 +113,19 @@ def _card(run: Run, command: str, score: Mapping[str, float]) -> str:
 
 {listed}
 """
+
+
+def seen_clips(recipe: Recipe) -> str:
+    """The clips behind the score on the card.
+
+    Args:
+        recipe: the recipe.
+
+    Returns:
+        Their number and split, in words.
+    """
+    which = "clips" if recipe.epoch else "fresh clips"
+    return f"{recipe.score_clips} {which} of the {recipe.score_split} split"
 
 
 def _optimizer(recipe: Recipe) -> str:

@@ -75,6 +75,7 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
         origin,
         options.save_every,
         options.tensorboard,
+        options.checkpoint is None,
     )
     if options.resume:
         run.resume()

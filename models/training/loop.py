@@ -92,6 +92,7 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
                     f"Stopped after step {progress.step}; continue with --resume "
                     f"(checkpoint: {run.checkpoint})."
                 )
+    run.log.close()
     run.model.load_state_dict(run.best_state)
 
 

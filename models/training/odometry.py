@@ -39,6 +39,7 @@ class ViewSynthesisTask(Task):
     """
 
     merit_note = "the trajectory error on validation drives"
+    score_unit = "m"
 
     def __init__(self, loss: ViewSynthesis | None = None) -> None:
         self.view_synthesis = loss = loss or ViewSynthesis(drives.INTRINSICS)
@@ -128,13 +129,13 @@ class ViewSynthesisTask(Task):
         """
         return -scores[MODEL]
 
-    def table(self, info: ModelInfo, scores: Mapping[str, float], count: int) -> str:
+    def table(self, info: ModelInfo, scores: Mapping[str, float], seen: str) -> str:
         """A row for the model and one for each guess.
 
         Args:
             info: the model's facts.
             scores: the errors.
-            count: the number of snippets.
+            seen: the snippets, in words.
 
         Returns:
             A sentence and a table, in Markdown.
@@ -142,8 +143,8 @@ class ViewSynthesisTask(Task):
         rows = "\n".join(
             f"| {name} | {error:.4f} | {_NOTES[name]} |" for name, error in scores.items()
         )
-        return f"""Mean absolute trajectory error over {count} snippets of {info.frames} frames from
-drives that do not train, as `models.trajectory.trajectory_error` (SfMLearner's evaluation) has it:
+        return f"""Mean absolute trajectory error on {seen}, each of
+{info.frames} frames, as `models.trajectory.trajectory_error` (SfMLearner's evaluation) has it:
 
 | motion by | error in metres | |
 |---|---|---|

@@ -71,6 +71,8 @@ class Run:
             with: plain values by name.
         save_every: seconds of training after which the checkpoint is written, beside validations.
         tensorboard: whether TensorBoard gets the log too; ``None`` for whenever it is installed.
+        fresh: whether the weights are newly drawn, so that the task may set on the model what it
+            takes from its data.
         progress: where the run stands.
         best_state: the weights of the best validation.
     """
@@ -86,6 +88,7 @@ class Run:
     origin: dict[str, Any] = field(default_factory=dict)
     save_every: float = 600.0
     tensorboard: bool | None = None
+    fresh: bool = True
     progress: Progress = field(default_factory=Progress)
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
@@ -103,7 +106,8 @@ class Run:
             return recipe.data(clips, self.seed, "train")
 
         task = recipe.task.prepared(self.info, data)
-        task.begin(self.model, data)
+        if self.fresh:
+            task.begin(self.model, data)
         self.recipe = replace(recipe, task=task)
         self.model.to(self.device)
         for parameter in self.model.parameters():

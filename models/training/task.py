@@ -34,10 +34,12 @@ class Task(ABC):
     Attributes:
         loss_note: what the loss is, for the card.
         merit_note: what the best weights are chosen by, for the card.
+        score_unit: the scores' unit; ``None`` for shares from 0 to 1.
     """
 
     loss_note: str
     merit_note: str
+    score_unit: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """What must agree, beside the recipe's own numbers, for a checkpoint to be continued.
@@ -106,13 +108,14 @@ class Task(ABC):
         return min(scores.values())
 
     @abstractmethod
-    def table(self, info: ModelInfo, scores: Mapping[str, float], count: int) -> str:
+    def table(self, info: ModelInfo, scores: Mapping[str, float], seen: str) -> str:
         """The scores as the card shows them.
 
         Args:
             info: the model's facts.
             scores: what ``evaluate`` returned.
-            count: the number of clips behind them.
+            seen: the clips behind them, in words, such as "2000 fresh clips of the validation
+                split".
 
         Returns:
             A sentence and a table, in Markdown.
@@ -286,13 +289,13 @@ class Classification(Task):
         found = dict(zip(groups, (rights / clips).tolist(), strict=True))
         return Evaluation(found, float((losses / weights).sum()))
 
-    def table(self, info: ModelInfo, scores: Mapping[str, float], count: int) -> str:
+    def table(self, info: ModelInfo, scores: Mapping[str, float], seen: str) -> str:
         """A row for each question.
 
         Args:
             info: the model's facts.
             scores: right answers by question.
-            count: the number of clips.
+            seen: the clips, in words.
 
         Returns:
             A sentence and a table, in Markdown.
@@ -301,7 +304,7 @@ class Classification(Task):
             f"| {group} | {len(info.groups[group])} | {value:.1%} |"
             for group, value in scores.items()
         )
-        return f"""Share of right answers on {count} fresh clips of the validation split:
+        return f"""Share of right answers on {seen}:
 
 | question | classes | right |
 |---|---|---|

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import models
 from models import registry
 from models.data import MovingDigits
+from models.training.card import seen_clips
 from models.training.recipes import RECIPES
 
 CLIPS = 150
@@ -74,4 +75,4 @@ def test_every_bundled_model_has_weights_and_a_card() -> None:
         assert f"python -m models.train {name}" in card
         assert model.info.score is not None
         recipe = RECIPES[name]
-        assert recipe.task.table(model.info, model.info.score, recipe.score_clips) in card
+        assert recipe.task.table(model.info, model.info.score, seen_clips(recipe)) in card

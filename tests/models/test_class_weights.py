@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models import BundledModel, ModelInfo, train
+from models import BundledModel, ModelInfo, build, train
 from models.data.video_mnist import VideoMNIST
 from models.training import recipes
 from models.training.class_weights import balanced_weights
@@ -202,7 +202,7 @@ def test_the_command_weights_the_classes_and_the_card_says_so(
 
 def test_weights_of_a_run_belong_to_its_plan(tiny: Recipe, tmp_path: Path) -> None:
     given = replace(tiny, task=Classification({"motion": [*[1.0] * 9, 2.0]}))
-    model = train.build("lenet5_3d")
+    model = build("lenet5_3d")
     first = Run(model, given, 0, torch.device("cpu"), tmp_path / "c.pt")
     assert first.plan()["class_weights"] == {"motion": [1.0] * 9 + [2.0]}
     first.save()

@@ -20,6 +20,7 @@ from models.data import LookOrMotion
 from models.registry import WEIGHTS
 from models.training import command, loop, recipes
 from models.training.fusion import FusionClassification
+from models.training.loading import training_batches
 from models.training.recipes import Recipe
 from models.training.run import Run
 
@@ -131,7 +132,7 @@ def test_gates_have_their_own_learning_rate_and_no_decay(tmp_path: Path, tiny: R
     assert len(weights["params"]) + len(gates["params"]) == len(list(run.model.parameters()))
     assert (weights["weight_decay"], gates["weight_decay"]) == (0.1, 0.0)
     before = [gate.drop_logit.detach().clone() for gate in gates_of(run.model)]
-    loop._train_step(run, next(loop._batches(run, 0)))
+    loop._train_step(run, loop._objective(run), next(training_batches(run)))
     assert (weights["lr"], gates["lr"]) == (1e-2, pytest.approx(3e-2))
     # Adam's first step has the size of the learning rate
     for old, gate in zip(before, gates_of(run.model), strict=True):

@@ -85,7 +85,7 @@ def test_the_card_has_the_errors_and_what_they_are(
         assert f"| {name} | {error:.4f} |" in card
     flat = " ".join(card.split())
     for text in (
-        "absolute trajectory error over 3 snippets of 5 frames",
+        "absolute trajectory error on 3 fresh clips of the validation split, each of 5 frames",
         "view synthesis (photometric + 0.2 mask + 0.1 smoothness",
         "without any true motion or depth",
         "the best by the trajectory error on validation drives",

@@ -82,6 +82,7 @@ def test_from_folders_to_a_model_that_knows_its_classes(
     for text in (
         "python -m models.train c3d --data folders --root DIR --option",
         "--batch-size 4 --lr 0.01 --epochs 10 --eval-every 2 --class-weights balanced",
+        "Share of right answers on 6 clips of the test split:",
         "12 for training, 6 for validation, 6 for test",
         "classes weighted (N / (K n_k) of the training clips, action 0.6667, 1.333, 1.333)",
         "--freeze conv1",
