@@ -281,6 +281,11 @@ def test_every_recipe_runs_with_its_net(
     name: str, trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    scratch = ["--option", "pretrained=False"] if "pretrained" in load_recipe(name).options else []
+    file = load_recipe(name)
+    scratch = ["--option", "pretrained=False"] if "pretrained" in file.options else []
+    if file.start:  # without its published weights, C3D bears a lower rate alone
+        scratch = ["--lr", "1e-7"]
+    if file.data != "jester":
+        scratch += ["--steps", "1"]
     assert train.main(arguments(name, trees, *scratch)) == 0
     check_output(name, trees)
