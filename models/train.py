@@ -175,7 +175,7 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         "--output", type=Path, help=f"folder of weights and card (default: {WEIGHTS})"
     )
     group.add_argument(
-        "--run",
+        "--run-folder",
         type=Path,
         metavar="FOLDER",
         help="keeps the run's checkpoint and log (default: runs/NAME, options joined to NAME)",

@@ -25,7 +25,16 @@ ALLOWED = {
     "cli": {"_core", "nn", "relevance", "layers", "metrics", "io", "attr", "visualization", ""},
     "": {"attr", "nn", "relevance"},
 }
-EXTRAS = {"torchvision", "skvideo", "sklearn", "seglearn", "pandas", "zennit", "transformers"}
+EXTRAS = {
+    "torchvision",
+    "skvideo",
+    "sklearn",
+    "seglearn",
+    "pandas",
+    "zennit",
+    "transformers",
+    "imageio_ffmpeg",
+}
 
 
 def modules() -> dict[str, Path]:

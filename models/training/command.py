@@ -68,7 +68,7 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
         recipe,
         options.seed,
         options.device,
-        (options.run or Path("runs", "-".join([name, *given]))) / "checkpoint.pt",
+        (options.run_folder or Path("runs", "-".join([name, *given]))) / "checkpoint.pt",
         options.workers,
         amp,
         built_with,

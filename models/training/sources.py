@@ -67,7 +67,7 @@ class Readers:
         reader = self.splits[split]
         if isinstance(reader, KittiOdometry):
             size = (info.size[0], info.size[1])
-            return KittiOdometry(self.root, split, size=size, cache=self.cache, **self.options)
+            return reader.at_size(size, cache=self.cache)
         reader = copy.copy(reader)
         if isinstance(reader, Videos):
             size = (info.size[0], info.size[1])

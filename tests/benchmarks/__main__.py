@@ -19,6 +19,7 @@ NAMES = (
     "fusion_post_hoc",
     "skeletons",
     "pictures",
+    "training",
 )
 
 

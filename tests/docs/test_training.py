@@ -106,7 +106,7 @@ def test_commands_on_real_data_can_begin(
 ) -> None:
     monkeypatch.chdir(data)
     fresh = [word for word in words if word != "--resume"]
-    run = ["--run", str(tmp_path)]
+    run = ["--run-folder", str(tmp_path)]
     given = parser().parse_args([*fresh, *smaller(words), *run, *QUICK])
     given.device = torch.device("cpu")
     begun = prepare(given, lambda text: None)

@@ -167,3 +167,19 @@ def test_what_torchrun_says_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         distributed.own_device(torch.device("cuda"))
     assert distributed.others_ended(RuntimeError("... Connection closed by peer [127.0.0.1]"))
     assert not distributed.others_ended(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_torchrun_leaves_our_options_alone() -> None:
+    """Its parser refuses what could be short for two of its own options."""
+    from torch.distributed.run import get_args_parser
+
+    from models import train
+
+    for action in train.parser()._actions:
+        for option in action.option_strings:
+            if option in ("-h", "--help"):
+                continue
+            given = ["--nproc-per-node=2", "-m", "models.train", "c3d_small", option, "1"]
+            parsed = get_args_parser().parse_args(given)
+            assert parsed.training_script_args == given[3:], option
+            assert parsed.nproc_per_node == "2"

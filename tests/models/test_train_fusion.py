@@ -208,7 +208,7 @@ def test_options_reach_model_data_card_and_checkpoint(
     ]
     changed = ["--option", "question=look", *given[2:]]
     folder = next(Path("runs").iterdir())
-    assert run(*changed, "--output", "out", "--resume", "--run", str(folder)) == 2
+    assert run(*changed, "--output", "out", "--resume", "--run-folder", str(folder)) == 2
     message = "option question was 'motion', now 'look'"
     assert message in capsys.readouterr().err
 
