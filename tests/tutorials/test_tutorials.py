@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell
 
 FOLDER = Path(__file__).parents[2] / "tutorials"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-COUNT = 9
+COUNT = 10
 CELL_TIMEOUT = 180  # seconds, on a machine that does other things too
 #: what goes before a notebook's first cell: in a reader's notebook a warning is noise
 STRICT = """
