@@ -16,6 +16,7 @@ import torch
 from captum_video._core.errors import close_matches
 from models.info import BundledModel
 from models.registry import WEIGHTS, build, list_models, options_of
+from models.training.classification import Classification
 from models.training.distributed import world
 from models.training.recipe_files import RecipeFile, list_recipes, load_recipe
 from models.training.recipes import RECIPES, Recipe
@@ -23,7 +24,6 @@ from models.training.run import Run
 from models.training.sequences import target_joints
 from models.training.sources import SOURCES, open_source
 from models.training.starting import start_from
-from models.training.task import Classification
 
 _LARGEST_SEED = 2**31 - 1
 _POSITIVE = ("steps", "batch_size", "lr", "patience", "epochs", "eval_every")

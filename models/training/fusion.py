@@ -12,7 +12,8 @@ from captum_video.nn import fusion_regularizer
 from captum_video.nn.gates import gated_modules
 from captum_video.nn.strategies import most_probable_strategy, set_strategy
 from models.info import BundledModel, ModelInfo
-from models.training.task import Classification, Evaluation
+from models.training.classification import Classification
+from models.training.task import Evaluation
 
 
 class FusionClassification(Classification):

@@ -14,12 +14,13 @@ from captum_video._core.errors import close_matches, missing_extra
 from models.data import drives
 from models.info import BundledModel, ModelInfo
 from models.registry import build, list_models, options_of
+from models.training.classification import Classification
 from models.training.odometry import ViewSynthesisTask
 from models.training.recipe_schema import BELONGS, check_file, check_overrides, check_training
 from models.training.recipes import Recipe
 from models.training.sequences import SequenceClassification
 from models.training.sources import SOURCES, Source
-from models.training.task import Classification, Task
+from models.training.task import Task
 from models.view_synthesis import ViewSynthesis
 
 #: where the recipes that come with the models are

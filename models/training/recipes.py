@@ -16,10 +16,11 @@ from models.data.exercises import Exercises
 from models.data.look_or_motion import LookOrMotion
 from models.data.moving_digits import MovingDigits
 from models.data.video_mnist import VideoMNIST
+from models.training.classification import Classification
 from models.training.fusion import FusionClassification
 from models.training.odometry import ViewSynthesisTask
 from models.training.sequences import SequenceClassification
-from models.training.task import Classification, Task
+from models.training.task import Task
 
 #: takes length, seed and split; samples are named tuples with a ``clip`` and what the recipe's task
 #: needs, such as one class index for each of the model's groups. "train" has the length asked for;

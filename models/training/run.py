@@ -103,7 +103,7 @@ class Run:
             )
 
         def data() -> Any:
-            return recipe.data(clips, self.seed, "train")
+            return recipe.data(recipe.epoch or clips, self.seed, "train")
 
         task = recipe.task.prepared(self.info, data)
         if self.fresh:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from captum_video._core.skeletons import KINECT_JOINTS, joint_numbers
 from models._res_tcn import SequenceNet
 from models.info import BundledModel
-from models.training.task import Classification
+from models.training.classification import Classification
 
 #: training sequences behind the mean
 MEAN_COUNT = 512

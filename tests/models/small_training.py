@@ -17,7 +17,7 @@ from models import BundledModel, build, train
 from models.c3d import C3D
 from models.data import MovingDigits, Sample
 from models.training import command, recipes
-from models.training.task import Classification
+from models.training.classification import Classification
 
 NAME = "c3d_small"
 

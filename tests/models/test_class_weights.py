@@ -16,9 +16,9 @@ from models import BundledModel, ModelInfo, build, train
 from models.data.video_mnist import VideoMNIST
 from models.training import recipes
 from models.training.class_weights import balanced_weights
+from models.training.classification import Classification
 from models.training.recipes import Recipe
 from models.training.run import Run
-from models.training.task import Classification
 
 INFO = ModelInfo(
     name="net",
@@ -216,3 +216,27 @@ def test_a_model_without_classes(capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main(["odometry_small", "--class-weights", "balanced"]) == 2
     expected = "--class-weights is for models that tell classes, and odometry_small does not"
     assert expected in capsys.readouterr().err
+
+
+class WithHeads(BundledModel):
+    """A model that in training returns two auxiliary heads' scores after its own."""
+
+    info = INFO
+
+    def forward(self, clip: Tensor) -> Any:
+        heads = clip.flatten(1).split(5, 1)
+        return heads if self.training else heads[0]
+
+
+def test_auxiliary_heads_count_three_tenths() -> None:
+    scores = torch.randn(4, 15, generator=torch.Generator().manual_seed(0))
+    batch = Batch(letter=torch.tensor([0, 1, 2, 1]), end=torch.tensor([0, 1, 1, 1]))
+    own, first, second = (
+        F.cross_entropy(head[:, :3], batch.letter) + F.cross_entropy(head[:, 3:], batch.end)
+        for head in scores.split(5, 1)
+    )
+    model = WithHeads()
+    loss = Classification().loss(model, scores, batch)
+    torch.testing.assert_close(loss, own + 0.3 * (first + second))
+    found = Classification().evaluate(model.eval(), [(scores, batch)])
+    assert found.loss == pytest.approx(float(own), rel=1e-6)

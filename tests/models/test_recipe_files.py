@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from models.training.classification import Classification
 from models.training.fusion import FusionClassification
 from models.training.odometry import ViewSynthesisTask
 from models.training.optimiser import check_recipe
 from models.training.recipe_files import RecipeFile, list_recipes, load_recipe
 from models.training.sequences import SequenceClassification
 from models.training.sources import Source, open_source
-from models.training.task import Classification
 from tests.models.data.recorded.trees import UCF101_CLASSES, ucf101_tree
 
 TEXT = """
