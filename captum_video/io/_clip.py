@@ -22,8 +22,12 @@ class ClipError(ValueError):
     """
 
     def __init__(self, path: str | os.PathLike[str], cause: str, cure: str) -> None:
-        super().__init__(f"{os.fspath(path)}: {cause}. {cure}")
+        super().__init__(path, cause, cure)  # all of them, so that it can be pickled
         self.path = Path(path)
+
+    def __str__(self) -> str:
+        path, cause, cure = self.args
+        return f"{os.fspath(path)}: {cause}. {cure}"
 
 
 @dataclass(frozen=True, eq=False)

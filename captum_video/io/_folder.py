@@ -136,7 +136,8 @@ def read_image(path: Path) -> np.ndarray:
         ClipError: if it cannot be decoded.
     """
     try:
-        with av.open(os.fspath(path)) as container:
+        # absolute, as FFmpeg takes what stands before a colon for a protocol
+        with av.open(os.path.abspath(path)) as container:
             frame = next(container.decode(video=0))
             quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
             return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))

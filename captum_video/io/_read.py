@@ -157,7 +157,8 @@ def _scan(path: Path, wish: _Wish, wanted: Collection[int] | None) -> _Scan:
     frames: dict[int, np.ndarray] = {}
     decoded, last, damage = 0, 0.0, None
     with ExitStack() as opened:
-        container = opened.enter_context(av.open(os.fspath(path)))
+        # absolute, as FFmpeg takes what stands before a colon for a protocol
+        container = opened.enter_context(av.open(os.path.abspath(path)))
         stream = _stream(container, path)
         pipe = None
         if wish.program is not None and (wanted is None or wanted):

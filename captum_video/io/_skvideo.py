@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from captum_video._core.errors import close_matches, missing_extra
-from captum_video.io._clip import frames_first
+from captum_video.io._clip import Clip, frames_first
 
 _LOCK = threading.RLock()
 _GONE = {"float": float, "int": int, "bool": bool, "object": object, "str": str, "complex": complex}
@@ -88,12 +88,12 @@ def sample_clips() -> dict[str, Path]:
 
 
 def motion_field(
-    frames: Tensor | np.ndarray, *, block: int = 8, search: int = 7, method: str = "ES"
+    clip: Clip | Tensor | np.ndarray, *, block: int = 8, search: int = 7, method: str = "ES"
 ) -> Tensor:
     """How far each block of a frame has moved since the frame before, by block matching.
 
     Args:
-        frames: uint8, (T, C, H, W) or (T, H, W, C), at least two.
+        clip: the clip, or its frames as uint8 (T, C, H, W) or (T, H, W, C); at least two.
         block: side of a block in pixels; a rest at the bottom and on the right is left out.
         search: how far a block is looked for, in pixels.
         method: ``"ES"`` tries every shift; ``"3SS"``, ``"N3SS"``, ``"DS"`` and ``"ARPS"`` are
@@ -107,7 +107,7 @@ def motion_field(
         ImportError: if scikit-video is not installed.
         ValueError: for fewer than two frames, an unknown method or a number out of range.
     """
-    pixels = frames_first(frames).float()
+    pixels = frames_first(clip.frames if isinstance(clip, Clip) else clip).float()
     if len(pixels) < 2:
         raise ValueError(f"motion needs at least two frames, got {len(pixels)}")
     if method not in _SWAPPED:

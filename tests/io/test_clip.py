@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,10 @@ def test_one_channel_is_repeated() -> None:
 def test_frames_are_checked(frames: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         frames_last(frames)
+
+
+def test_an_error_comes_back_from_another_process_as_it_was() -> None:
+    error = ClipError("clip.mp4", "it is cut off", "Copy it again")
+    back = pickle.loads(pickle.dumps(error))
+    assert str(back) == str(error) == "clip.mp4: it is cut off. Copy it again"
+    assert back.path == error.path == Path("clip.mp4")

