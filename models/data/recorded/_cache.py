@@ -85,10 +85,18 @@ def _state(path: Path) -> list[tuple[str, int, int]]:
             status = path.stat()
             return [("", status.st_size, status.st_mtime_ns)]
         with os.scandir(path) as entries:
-            states = ((entry.name, entry.stat()) for entry in entries)
+            states = [(entry.name, _status(entry)) for entry in entries]
             return sorted((name, status.st_size, status.st_mtime_ns) for name, status in states)
     except OSError:
         return []  # it is gone, which whoever decodes it says
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """What an entry of a folder is: of a link that leads nowhere, the link itself."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
 
 
 @cache

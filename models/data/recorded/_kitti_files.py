@@ -154,7 +154,7 @@ def _lines(path: Path) -> list[str]:
     """A text's lines, without empty ones at its end."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    return path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    return path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
 
 
 def _matrix(text: str, what: str) -> Tensor:

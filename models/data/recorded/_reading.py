@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from captum_video._core.errors import close_matches
-from captum_video.io import frame_indices, read_clip, resize
+from captum_video.io import ClipError, frame_indices, read_clip, resize
 
 _CHOICES = {
     "fit": ("squeeze", "crop"),
@@ -20,6 +21,7 @@ _CHOICES = {
     "on_error": ("raise", "skip"),
 }
 _TOGETHER = 8  # frames
+_AT_ONCE = 1 << 30  # bytes of frames as stored
 
 
 class Chance(NamedTuple):
@@ -75,6 +77,7 @@ class Reading:
         for name in ("frames", "stride"):
             if not _positive(getattr(self, name)):
                 raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}.")
+            object.__setattr__(self, name, int(getattr(self, name)))
         for name, known in _CHOICES.items():
             value = getattr(self, name)
             if value not in known:
@@ -96,7 +99,8 @@ class Reading:
                     f"is cut out of it, got {self.resize}."
                 )
         if self.cache is not None:
-            object.__setattr__(self, "cache", Path(self.cache))
+            # absolute, so that it stays where it is when the working directory changes
+            object.__setattr__(self, "cache", Path(self.cache).absolute())
             if self.cache.exists() and not self.cache.is_dir():
                 raise NotADirectoryError(f"cache must be a folder, and {self.cache} is a file.")
 
@@ -186,7 +190,11 @@ class Reading:
         Raises:
             ClipError: it cannot be read.
         """
-        return self.resized(read_clip(path, **self._backend()).frames)
+        try:
+            clip = read_clip(path, max_bytes=_AT_ONCE, **self._backend())
+        except ClipError:  # too large for one go; another error comes again
+            return torch.cat([self.resized(part) for part in self._parts(path)])
+        return self.resized(clip.frames)
 
     def try_out(self, path: Path) -> None:
         """Reads a clip only to see whether it can be read.
@@ -199,12 +207,28 @@ class Reading:
         """
 
         def keep(total: int) -> Sequence[int]:
+            if path.is_dir():
+                return range(total)  # with another number of frames, others of its images count
             if self.sampling == "even":
                 return sorted(set(self.numbers(total, None)))
-            # a video is decoded from end to end whatever is kept, a folder's images are not
-            return range(total) if path.is_dir() else sorted({0, total - 1})
+            return sorted({0, total - 1})  # a video is decoded from end to end whatever is kept
 
         read_clip(path, keep=keep, **self._backend())
+
+    def _parts(self, path: Path) -> Iterator[Tensor]:
+        """All frames as stored, a part of memory at a time."""
+        total = 1
+
+        def keep(count: int) -> Sequence[int]:
+            nonlocal total
+            total = count
+            return range(start, min(stop, count))
+
+        start, stop = 0, 1
+        while start < total:
+            frames = read_clip(path, keep=keep, **self._backend()).frames
+            yield frames
+            start, stop = stop, stop + max(1, _AT_ONCE // frames[0].numel())
 
     def _backend(self) -> dict[str, Any]:
         """What ``read_clip`` is told about the decoder."""
@@ -212,12 +236,12 @@ class Reading:
 
 
 def _positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _size(name: str, value: Any) -> tuple[int, int]:
     """A height and a width."""
-    pair = (value, value) if isinstance(value, int) else value
+    pair = (value, value) if isinstance(value, Integral) else value
     if not isinstance(pair, Sequence) or len(pair) != 2 or not all(map(_positive, pair)):
         raise ValueError(f"{name} must be a height and a width in pixels, got {value!r}.")
-    return pair[0], pair[1]
+    return int(pair[0]), int(pair[1])

@@ -64,16 +64,19 @@ class Videos(Dataset[VideoSample], ABC):
     Attributes:
         classes: names of the classes.
         groups: for the only question, ``"action"``, its indices into ``classes``.
-        files: the clips.
+        root: the folder of the data set, of readers that take one.
+        files: the clips, as absolute paths.
         skipped: clips that could not be read, if ``on_error="skip"``.
         reading: all options from ``frames`` on.
 
     Raises:
-        FileNotFoundError: a clip is not there.
+        FileNotFoundError: a clip is not there, unless ``on_error="skip"``.
         NotADirectoryError: ``cache`` is a file.
         ValueError: there is no clip, one is there twice, a label or an option makes no sense, or
             no clip can be read.
     """
+
+    root: Path
 
     @abstractmethod
     def __init__(
@@ -106,13 +109,16 @@ class Videos(Dataset[VideoSample], ABC):
         )
         self.classes = tuple(classes)
         self.groups = {"action": range(len(self.classes))}
-        self.files = tuple(Path(path) for path, _ in items)
+        # absolute, so that they are found when the working directory changes
+        self.files = tuple(Path(path).absolute() for path, _ in items)
         self._actions = tuple(int(action) for _, action in items)
         self.skipped: tuple[Path, ...] = ()
         self._check_items()
-        # names in the cache outlive a move of the whole data set
-        folders = {os.path.abspath(path.parent) for path in self.files} if cache else {os.sep}
-        self._above = Path(os.path.commonpath(folders))
+        # names in the cache outlive a move of the whole data set, and tell its splits apart
+        above = {path.parent for path in self.files}
+        if hasattr(self, "root"):
+            above.add(self.root)
+        self._above = Path(os.path.commonpath([os.path.abspath(path) for path in above]))
         if on_error == "skip":
             self._skip()
 
@@ -201,7 +207,7 @@ class Videos(Dataset[VideoSample], ABC):
         if again:
             raise ValueError(f"A clip must be there once, got more than once: {some(again)}.")
         missing = [str(path) for path in self.files if not path.exists()]
-        if missing:
+        if missing and self.reading.on_error == "raise":
             raise FileNotFoundError(
                 f"{len(missing)} of {len(self)} clips are not there: {some(missing)}."
             )

@@ -104,7 +104,7 @@ def _list(lists: Path, name: str, fold: int) -> Path:
 def _classes(lists: Path, fold: int) -> list[str]:
     """The classes that have a list."""
     end = _list(lists, "", fold).name
-    classes = sorted(path.name[: -len(end)] for path in lists.glob(f"?*{end}"))
+    classes = sorted(path.name[: -len(end)] for path in lists.glob(f"[!.]*{end}"))
     if not classes:
         raise FileNotFoundError(
             f"There is no {_list(lists, 'CLASS', fold)}, the list of a class in HMDB51's fold {fold}."

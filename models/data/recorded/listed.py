@@ -154,7 +154,7 @@ class _Table:
         before = self._lines.setdefault(os.path.normpath(path), line)
         if before != line:
             return f"{name} is on line {before} already"
-        if taken and not path.exists():
+        if taken and not os.path.exists(path):  # unlike Path.exists, of any name
             return f"there is no {path}"
         return _Row(path, label, split, taken)
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from captum_video.io import read_clip
-from models.data.recorded import _cache
+from models.data.recorded import _cache, _reading
 from models.data.recorded._reading import Reading
 from tests.io.videos import noise
 from tests.models.data.recorded.clips import Listed, images, numbers, stairs, video
@@ -78,6 +78,17 @@ def test_what_is_kept(tmp_path: Path) -> None:
     assert (kept["even"].dtype, kept["even"].shape) == (np.uint8, (4, 3, 12, 16))
     assert kept["window"].shape == (10, 3, 12, 16)
     assert np.array_equal(kept["window"][[1, 3, 6, 8]], kept["even"])
+
+
+def test_a_clip_too_large_for_one_go(
+    tmp_path: Path, clip: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Listed([(clip, 0)], sampling="window", frames=10, cache=tmp_path / "whole")[0].clip
+    assert len(decoded) == 1
+    monkeypatch.setattr(_reading, "_AT_ONCE", 4 * 3 * 24 * 32)
+    again = Listed([(clip, 0)], sampling="window", frames=10, cache=tmp_path / "parts")[0].clip
+    assert torch.equal(again, whole)
+    assert len(decoded) == 2 + 4  # refused, then frames 0, 1 to 4, 5 to 8, and 9
 
 
 def test_windows_are_read_without_the_rest(tmp_path: Path, clip: Path) -> None:
