@@ -30,7 +30,7 @@ from captum_video.io._truncation import early_end
 _AGAIN = "Copy or download it again, or take the frames before the damage with allow_truncated=True"
 _SEEK_AFTER = 2.0  # seconds; decoding that much is cheaper than looking for a key frame
 _CONVERT = "Convert it first, for instance with: ffmpeg -i INPUT OUTPUT.mp4"
-_BACKENDS = ("pyav", "skvideo")
+BACKENDS = ("pyav", "skvideo")
 
 
 Keep = Callable[[int], Sequence[int]]
@@ -109,8 +109,8 @@ def read_clip(
         ImportError: if the backend is ``"skvideo"`` and scikit-video is not installed.
         FileNotFoundError: if the backend is ``"skvideo"`` and there is no program ``ffmpeg``.
     """
-    if backend not in _BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}. {close_matches(backend, _BACKENDS)}")
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}. {close_matches(backend, BACKENDS)}")
     source = Path(path)
     check_window(start, end)
     if fps is not None:

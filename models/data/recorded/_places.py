@@ -50,7 +50,9 @@ def folder(path: str | os.PathLike[str], what: str, name: str = "root") -> Path:
     """
     found = Path(path)
     if not found.exists():
-        raise FileNotFoundError(f"{name} must be the folder of {what}, got {found}.")
+        raise FileNotFoundError(
+            f"{name} must be the folder of {what}, got {found}, which is not there."
+        )
     if not found.is_dir():
         raise NotADirectoryError(f"{name} must be a folder, and {found} is a file.")
     return found

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from captum_video._core.errors import close_matches
 from captum_video.io import ClipError, frame_indices, read_clip, resize
+from captum_video.io._read import BACKENDS
 
 _CHOICES = {
     "fit": ("squeeze", "crop"),
     "sampling": ("even", "window"),
+    "mirror": (False, True),  # a word such as "no" would be true
+    "backend": BACKENDS,
     "on_error": ("raise", "skip"),
 }
 _TOGETHER = 8  # frames
@@ -83,7 +86,7 @@ class Reading:
             if value not in known:
                 raise ValueError(
                     f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}. "
-                    f"{close_matches(str(value), known)}"
+                    f"{close_matches(str(value), map(str, known))}"
                 )
         if self.sampling == "even" and self.stride != 1:
             raise ValueError(

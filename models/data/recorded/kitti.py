@@ -233,7 +233,8 @@ class KittiOdometry(Dataset[KittiSnippet]):
     def _track(self, number: int) -> _Track:
         """A sequence's files, looked through."""
         name = f"{number:02d}"
-        place = self.root / "sequences" / name
+        # absolute, so that it is found when the working directory changes
+        place = self.root.absolute() / "sequences" / name
         if not place.is_dir():
             raise FileNotFoundError(
                 f"There is no sequence {place}; sequences=(...) reads others than the "

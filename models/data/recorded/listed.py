@@ -22,6 +22,10 @@ _DELIMITERS = (",", ";", "\t")
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
+class NoClipError(ValueError):
+    """A table lists no clip of the split that is asked for."""
+
+
 @final
 class ListedVideos(Videos):
     r"""Clips that a CSV file lists, one row each: ``path,label`` and, if wanted, ``split``.
@@ -76,7 +80,7 @@ class ListedVideos(Videos):
             there = Counter(row.split for row in table.rows)
             counts = ", ".join(f"{count} of {name!r}" for name, count in sorted(there.items()))
             wanted = "one clip" if split is None else f"one clip of the split {split!r}"
-            raise ValueError(
+            raise NoClipError(
                 f"{self.path} must list at least {wanted}, and lists {counts or 'none'}."
             )
         super().__init__(items, classes, **reading)

@@ -9,9 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from models.data.recorded import HMDB51, ClassFolders, ListedVideos
+from models.data.recorded import HMDB51, ClassFolders, KittiOdometry, ListedVideos
+from models.info import ModelInfo
+from models.training.sources import open_source
 from tests.io.videos import encode
 from tests.models.data.recorded.clips import Listed, images, numbers, stairs, video
+from tests.models.data.recorded.kitti_tree import write_still
 from tests.models.data.recorded.trees import hmdb51_tree
 
 SMALL: dict[str, Any] = {"frames": 4, "size": (24, 32)}
@@ -30,6 +33,35 @@ def test_relative_places_outlive_another_working_directory(
     assert numbers(plain[0].clip) == [1, 3, 6, 8]
     assert not list(Path().iterdir())
     assert len(list((tmp_path / "kept").rglob("*.npy"))) == 1
+
+
+def test_relative_drives_outlive_another_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_still(tmp_path / "drives", 9, 4, (8, 12))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    kept = [
+        KittiOdometry("drives", "test", references=2, size=(8, 12), cache=cache)
+        for cache in (None, "kept")
+    ]
+    monkeypatch.chdir("elsewhere")
+    for data in kept:
+        assert (255 * data[0].clip.mean((0, 2, 3))).round().tolist() == [91, 92, 93]
+    assert not list(Path().iterdir())
+    assert len(list((tmp_path / "kept").rglob("*.npy"))) == 3
+
+
+def test_the_trainer_names_clips_in_the_cache_as_others_do(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        video(tmp_path / "videos" / split / "a" / "clip.avi")
+    source = open_source("folders", str(tmp_path / "videos"), {"cache": tmp_path / "cache"})
+    info = ModelInfo("n", ("a",), {"action": range(1)}, 4, (24, 32), (0.0,) * 3, (1.0,) * 3, "")
+    factory = source.factory(info)
+    for split in ("train", "validation"):
+        factory(1, 0, split)[0]
+    kept = {path.relative_to(tmp_path / "cache").parent for path in tmp_path.rglob("*.npy")}
+    assert kept == {Path("train/a"), Path("val/a")}
 
 
 def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:

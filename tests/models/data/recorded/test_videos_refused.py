@@ -33,6 +33,9 @@ def touched(folder: Path, count: int) -> list[Path]:
         ("resize", 0, "resize must be a height and a width in pixels, got 0"),
         ("fit", "cover", "fit must be one of 'squeeze', 'crop', got 'cover'"),
         ("sampling", "windw", "sampling must be one of 'even', 'window', got.*mean 'window'"),
+        ("mirror", "no", "mirror must be one of False, True, got 'no'"),
+        ("backend", "skvidoe", "backend must be one of 'pyav', 'skvideo', got.*mean 'skvideo'"),
+        ("backend", 1, "backend must be one of 'pyav', 'skvideo', got 1"),
         ("on_error", "ignore", "on_error must be one of 'raise', 'skip', got 'ignore'"),
     ],
 )
