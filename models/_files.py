@@ -31,7 +31,9 @@ def read_tensors(
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, LookupError, TypeError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0]
+        if not reason or isinstance(error, LookupError):
+            reason = type(error).__name__
         raise ValueError(f"{name} cannot be read as tensors: {reason}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{name} must hold a mapping by name, got {type(content).__name__}.")

@@ -110,7 +110,7 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> BundledMod
         The model; ``model.info`` has its score on fresh clips.
 
     Raises:
-        ValueError: there is no such model, or the file is of another one, or no such file.
+        ValueError: there is no such model, or the file is damaged or not of this model.
         FileNotFoundError: there is no such file, or the checkout has no weights for the model.
     """
     entry = _entry(name)
@@ -128,8 +128,12 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> BundledMod
         said = f"of {facts['name']!r}" if "name" in facts else "not from models.train"
         raise ValueError(f"{path} must have weights of {name!r}, and they are {said}.")
     built = json.loads(facts.get("built", "{}"))
-    model, info = entry.builder(**built.get("options", {}))
-    model.load_state_dict(state)
+    try:
+        model, info = entry.builder(**built.get("options", {}))
+        model.load_state_dict(state)
+    except (TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} does not fit {name!r} as it is built: {reason}") from error
     info = replace(
         info,
         score=json.loads(facts["score"]),
@@ -151,10 +155,12 @@ def description(model: BundledModel, options: Mapping[str, Any]) -> str:
         JSON.
     """
     info = model.info
-    kept = {key: value for key, value in options.items() if key not in ("classes", "pretrained")}
-    if "classes" in options_of(info.name) and tuple(info.groups) == ("action",):
-        kept["classes"] = len(info.classes)
     facts = {"classes": info.classes, "frames": info.frames, "size": info.size}
+    kept = {key: v for key, v in options.items() if key not in (*facts, "pretrained")}
+    taken = options_of(info.name)
+    kept |= {key: facts[key] for key in ("frames", "size") if key in taken}
+    if "classes" in taken and tuple(info.groups) == ("action",):
+        kept["classes"] = len(info.classes)
     return json.dumps({"options": kept, **facts}, default=list)
 
 

@@ -12,7 +12,7 @@ from models.registry import WEIGHTS
 from models.training.card import publish
 from models.training.command import command_line, prepare
 from models.training.distributed import others_ended, own_device, process, processes, rank, wait
-from models.training.loop import SCORE_SEED, Interrupted, fit
+from models.training.loop import SCORE_SEED, Diverged, Interrupted, fit
 from models.training.memory import keep_freed_memory
 from models.training.optimiser import OPTIMIZERS, SCHEDULES, STOPPING
 from models.training.recipe_files import list_recipes
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with processes(options.device):
             return _train(options)
     except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"{process()}error: {error}", file=sys.stderr)
+        if not (isinstance(error, Diverged) and process()):
+            print(f"{process()}error: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if not others_ended(error):
@@ -108,6 +109,12 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--lr", type=float, help="highest learning rate")
     group.add_argument("--optimizer", choices=OPTIMIZERS)
     group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate")
+    group.add_argument("--decay", type=float, help="the rate's factor, of step and plateau")
+    group.add_argument(
+        "--decay-every",
+        type=float,
+        help="of the schedule step, from one decay to the next: steps, or with --data epochs",
+    )
     group.add_argument(
         "--eval-every",
         type=float,

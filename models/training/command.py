@@ -19,6 +19,7 @@ from models.registry import WEIGHTS, build, list_models, options_of
 from models.training.classification import Classification
 from models.training.distributed import world
 from models.training.recipe_files import RecipeFile, list_recipes, load_recipe
+from models.training.recipe_schema import BELONGS
 from models.training.recipes import RECIPES, Recipe
 from models.training.run import Run
 from models.training.sequences import target_joints
@@ -26,8 +27,10 @@ from models.training.sources import SOURCES, open_source
 from models.training.starting import start_from
 
 _LARGEST_SEED = 2**31 - 1
-_POSITIVE = ("steps", "batch_size", "lr", "patience", "epochs", "eval_every")
-_PLAIN = ("steps", "batch_size", "lr", "patience", "optimizer", "schedule", "stopping")
+_PLAIN = ("steps", "batch_size", "lr", "patience", "optimizer", "schedule", "decay", "stopping")
+#: in steps, or with real data in epochs
+_INTERVALS = ("eval_every", "decay_every")
+_POSITIVE = (*_PLAIN[:4], "decay", "epochs", *_INTERVALS)
 
 
 def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
@@ -59,7 +62,7 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
     if options.checkpoint is not None:
         origin["start"] = options.checkpoint.name
         if not options.resume:
-            fresh = start_from(model, options.checkpoint)
+            fresh = start_from(model, options.checkpoint, tell)
             if fresh:
                 tell(f"Drawn anew, since they are for other classes: {', '.join(fresh)}")
     amp = options.device.type == "cuda" if options.amp is None else options.amp
@@ -101,16 +104,18 @@ def command_line(options: argparse.Namespace) -> str:
             parts.append(f"--{key} {Path(value).name}")
     if options.root is not None:
         parts.append("--root DIR")
-    parts += [f"--data-option {shlex.quote(given)}" for given in options.data_option]
+    for key, value in _split("--data-option", options.data_option, "KEY=VALUE"):
+        shown = Path(value).name if Path(value).is_absolute() else value
+        parts.append(f"--data-option {shlex.quote(f'{key}={shown}')}")
     if options.checkpoint is not None:
         parts.append(f"--checkpoint {shlex.quote(options.checkpoint.name)}")
     parts += [f"--option {shlex.quote(given)}" for given in options.option]
     if options.target_joints is not None:
         parts.append(f"--target-joints {target_joints(options.target_joints)}")
     parts.append(f"--seed {options.seed}")
-    for key in (*_PLAIN[:4], "epochs", "eval_every", *_PLAIN[4:], "class_weights"):
+    for key in (*_PLAIN[:4], "epochs", *_INTERVALS, *_PLAIN[4:], "class_weights"):
         if (value := getattr(options, key)) is not None:
-            shown = f"{value:.12g}" if isinstance(value, float) else value
+            shown = f"{value:.12g}" if isinstance(value, float) else str(value)
             parts.append(f"--{key.replace('_', '-')} {shown}")
     parts += [f"--layer-lr {shlex.quote(given)}" for given in options.layer_lr]
     parts += [f"--freeze {shlex.quote(given)}" for given in options.freeze]
@@ -126,7 +131,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--seed must {word}, got {options.seed}.")
     if options.workers < 0:
         raise ValueError(f"--workers must not be negative, got {options.workers}.")
-    if options.save_every < 0:
+    if not options.save_every >= 0:
         raise ValueError(f"--save-every must not be negative, got {options.save_every:g}.")
     for key in _POSITIVE:
         value = getattr(options, key)
@@ -152,6 +157,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.steps is not None and options.epochs is not None:
         raise ValueError("--steps and --epochs exclude each other.")
+    if options.output is not None and options.output.exists() and not options.output.is_dir():
+        raise ValueError(f"--output must be a folder, and {options.output} is a file.")
 
 
 def _procedural(
@@ -168,10 +175,12 @@ def _procedural(
     if shared:
         recipe = replace(recipe, data=partial(recipe.data, **shared))
     changes: dict[str, Any] = _changes(options)
-    if options.eval_every is not None:
-        if options.eval_every != int(options.eval_every):
-            raise ValueError(f"--eval-every must be whole steps, got {options.eval_every:g}.")
-        changes["eval_every"] = int(options.eval_every)
+    for key in _INTERVALS:
+        if (value := getattr(options, key)) is not None:
+            if not value.is_integer():
+                flag = key.replace("_", "-")
+                raise ValueError(f"--{flag} must be whole steps, got {value:g}.")
+            changes[key] = int(value)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         try:
@@ -180,7 +189,14 @@ def _procedural(
             if not built_with:
                 raise
             raise ValueError(f"--option: {error}") from error
-    return options.name, model, replace(recipe, **changes), {}
+    recipe = replace(recipe, **changes)
+    for key, (other, values) in BELONGS.items():
+        flag = key.removesuffix("_epochs")
+        if flag in changes and (got := getattr(recipe, other)) not in values:
+            raise ValueError(
+                f"--{flag.replace('_', '-')} is for --{other} {' or '.join(values)}, got {got}."
+            )
+    return options.name, model, recipe, {}
 
 
 def _real(
@@ -196,7 +212,8 @@ def _real(
         torch.manual_seed(options.seed)
         model = file.build(source, built_with)
     changes = _changes(options)
-    changes |= {"epochs": options.epochs, "eval_every_epochs": options.eval_every}
+    changes |= {f"{key}_epochs": getattr(options, key) for key in _INTERVALS}
+    changes["epochs"] = options.epochs
     if "test" not in source.lengths:
         changes["score_split"] = "validation"
     recipe = file.recipe(source, model.info, changes)

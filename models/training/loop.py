@@ -34,6 +34,10 @@ class Interrupted(Exception):
     """Training was stopped by the user; the checkpoint is on disk."""
 
 
+class Diverged(ValueError):
+    """A loss is not finite; every process finds it so."""
+
+
 def fit(run: Run, *, show_progress: bool = True) -> None:
     """Trains to the last step, or until the recipe's stopping rule says so, and keeps the best.
 
@@ -43,7 +47,7 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; the step was finished and the checkpoint written.
-        ValueError: the loss is not finite.
+        Diverged: the loss of a step or of a validation is not finite.
     """
     recipe, progress = run.recipe, run.progress
     started, earlier = time.monotonic(), progress.seconds
@@ -51,6 +55,8 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
     objective = _objective(run)
     if rank() == 0:
         run.log.begin(progress.step)
+        if not progress.step:
+            run.checkpoint.unlink(missing_ok=True)  # of an older run, whose log is gone now
     with (
         torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []),
         _interruptible() as interrupted,
@@ -73,10 +79,7 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
             clock.step()
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - started
-            if not math.isfinite(loss):
-                raise ValueError(
-                    f"The loss is {loss} at step {progress.step}; a lower --lr may help."
-                )
+            _check_finite("loss", loss, progress.step)
             progress.loss_sum += loss
             progress.loss_count += 1
             bar.update()
@@ -99,9 +102,15 @@ def fit(run: Run, *, show_progress: bool = True) -> None:
 def _validate(run: Run, clock: _Clock, bar: tqdm) -> None:
     """Scores the model and takes account of it."""
     found = evaluate(run, run.seed + VALIDATION_SEED, run.recipe.eval_clips)
+    _check_finite("validation loss", found.loss, run.progress.step)
     mean = run.progress.loss_sum / run.progress.loss_count
     note(run, found, clock.read())
     bar.set_postfix(loss=f"{mean:.3f}", **{key: f"{v:.3f}" for key, v in found.scores.items()})
+
+
+def _check_finite(what: str, loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(f"The {what} is {loss} at step {step}; a lower --lr may help.")
 
 
 class _Objective(nn.Module):

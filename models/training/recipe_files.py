@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from captum_video._core.errors import close_matches, missing_extra
 from models.data import drives
@@ -77,7 +80,8 @@ class RecipeFile:
             The model, with the clip's length and size in its ``info``.
 
         Raises:
-            ValueError: the builder does not take an option, or the model does not fit the source.
+            ValueError: the builder does not take an option, or the model does not fit the source or
+                cannot take clips of that length and size.
             FileNotFoundError: ImageNet weights are asked for and not on disk.
         """
         taken = options_of(self.model)
@@ -95,8 +99,23 @@ class RecipeFile:
         info = model.info
         size = tuple(facts.get("size", info.size))
         model.info = replace(info, frames=facts.get("frames", info.frames), size=size)
+        if facts and size:
+            self._try(model)
         source.check(model.info)
         return model
+
+    def _try(self, model: BundledModel) -> None:
+        """Refuses clips that become too small on their way; only shapes are computed."""
+        info = model.info
+        clip = torch.zeros(1, 3, info.frames, *info.size, device="meta")
+        try:
+            with torch.no_grad():
+                copy.deepcopy(model).to("meta").eval()(clip)
+        except RuntimeError as error:
+            size = "x".join(map(str, info.size))
+            raise ValueError(
+                f"{self.name}: {self.model} cannot take {info.frames} frames of {size}: {error}"
+            ) from error
 
     def recipe(
         self, source: Source, info: ModelInfo, overrides: Mapping[str, Any] | None = None

@@ -132,7 +132,8 @@ class Run:
         settings.update(self.recipe.task.settings())
         settings.update({f"option {key}": value for key, value in self.options.items()})
         settings.update(self.origin)
-        return {"name": self.info.name, "seed": self.seed, "amp": self.amp, **settings}
+        facts = {"name": self.info.name, "classes": self.info.classes}
+        return {**facts, "seed": self.seed, "amp": self.amp, **settings}
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all; the first of several processes does."""

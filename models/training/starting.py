@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,7 +21,11 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".tar")
 _COUNTER = "num_batches_tracked"  # of batch norm; files from before PyTorch 0.4.1 lack it
 
 
-def start_from(model: BundledModel, path: str | os.PathLike[str]) -> tuple[str, ...]:
+def start_from(
+    model: BundledModel,
+    path: str | os.PathLike[str],
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[str, ...]:
     """Fills a model with weights from a file, all but layers for another number of classes.
 
     The file is a bundled model's ``.safetensors``; a training run's ``checkpoint.pt``, of which the
@@ -33,6 +38,8 @@ def start_from(model: BundledModel, path: str | os.PathLike[str]) -> tuple[str, 
     Args:
         model: the model from ``models.build``, on any device.
         path: the file, read without running code from it.
+        tell: takes what the user should know: that a first layer was taken to be for BGR, or that
+            an output layer is for as many other classes, or the same in another order.
 
     Returns:
         The names of the parameters that kept their values: those of the output layers if their number
@@ -42,7 +49,7 @@ def start_from(model: BundledModel, path: str | os.PathLike[str]) -> tuple[str, 
         ValueError: the file cannot be read, or holds what does not fit; the model stays as it was.
         FileNotFoundError: there is no such file.
     """
-    content = _read(path)
+    content, classes = _read(path)
     published: Mapping[str, Tensor] = {}
     optional: tuple[str, ...] = ()
     try:
@@ -56,6 +63,16 @@ def start_from(model: BundledModel, path: str | os.PathLike[str]) -> tuple[str, 
         fresh = _fresh(model, state, optional)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)} does not fit {model.info.name}: {error}") from error
+    if classes not in ((), model.info.classes) and len(classes) == len(model.info.classes):
+        tell(
+            f"The output layer of {os.fspath(path)} is kept, and its classes have other names or "
+            f"another order: {_listed(classes)} where the data have {_listed(model.info.classes)}"
+        )
+    if "state_dict" in content and published:
+        tell(
+            f"The first layer of {os.fspath(path)} is taken to be for BGR, as C3D is published, and "
+            "turned to RGB; weights that are for RGB are to be saved without 'state_dict' around them"
+        )
     if published:
         return load_published(model, published, strict_head=False)
     model.load_state_dict(
@@ -64,20 +81,28 @@ def start_from(model: BundledModel, path: str | os.PathLike[str]) -> tuple[str, 
     return fresh
 
 
-def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """What the file holds."""
+def _read(path: str | os.PathLike[str]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """What the file holds, and the names of the classes if it says them."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"Weights are read from {', '.join(SUFFIXES)}, got {os.fspath(path)}.")
     if suffix != ".safetensors":
-        return read_tensors(path)
+        content = read_tensors(path)
+        plan = content.get("plan")
+        return content, tuple(plan.get("classes", ())) if isinstance(plan, Mapping) else ()
     if not Path(path).is_file():
         raise FileNotFoundError(f"There are no weights at {os.fspath(path)}.")
     try:
-        content: dict[str, Tensor] = load_file(path)
+        content = load_file(path)
+        with safe_open(path, "pt") as file:
+            built = json.loads((file.metadata() or {}).get("built", "{}"))
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)} cannot be read as tensors: {error}") from error
-    return content
+    return content, tuple(built.get("classes", ()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
 
 
 def _state(content: Mapping[str, Any]) -> dict[str, Tensor]:
