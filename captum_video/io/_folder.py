@@ -43,13 +43,19 @@ def read_folder(
         The clip.
 
     Raises:
-        ClipError: if there is no image (in the window), one cannot be read, their sizes differ or
-            they are too large together.
+        ClipError: if the folder or an image cannot be read, there is no image (in the window), their
+            sizes differ or they are too large together.
     """
+    try:
+        items = list(folder.iterdir())
+    except OSError as error:
+        raise ClipError(
+            folder, f"the folder cannot be read ({error.strerror})", "Check its permissions"
+        ) from error
     images = sorted(
         (
             item
-            for item in folder.iterdir()
+            for item in items
             if item.suffix.lower() in IMAGE_SUFFIXES and not item.name.startswith(".")
         ),
         key=natural_order,

@@ -32,6 +32,15 @@ def test_a_folder_gives_back_what_was_written(tmp_path: Path) -> None:
         read_clip(folder, fps=10, start=1.2)
 
 
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ClipError, match=r"cannot be read \(Permission denied\)\. Check its perm"):
+        read_clip(tmp_path)
+
+
 def test_natural_order(tmp_path: Path) -> None:
     frames = smooth(3, 4, 4)
     for name, frame in zip(("img2.png", "img10.png", "img1.PNG"), frames, strict=True):
