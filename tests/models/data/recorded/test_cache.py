@@ -181,35 +181,6 @@ def test_a_data_set_that_moves_is_found(tmp_path: Path, decoded: list[Path]) -> 
     assert decoded == paths
 
 
-def test_clips_of_one_name(tmp_path: Path) -> None:
-    paths = [
-        video(tmp_path / folder / "clip.avi", stairs(4, base=base))
-        for folder, base in (("x", 16), ("y", 40))
-    ]
-    for path in paths:
-        os.utime(path, ns=(0, 0))
-    data = Listed([(path, 0) for path in paths], cache=tmp_path / "cache")
-    for _ in range(2):
-        assert numbers(data[0].clip) == [0, 1, 2, 3]
-        assert numbers(data[1].clip) == [3, 4, 5, 6]
-    assert [file.parent.name for file in files(tmp_path / "cache")] == ["x", "y"]
-
-
-def test_long_names(tmp_path: Path) -> None:
-    paths = [
-        video(tmp_path / f"{'ü' * 110}{n}.avi", stairs(4, base=base))
-        for n, base in ((1, 16), (2, 40))
-    ]
-    for path in paths:
-        os.utime(path, ns=(0, 0))
-    assert paths[0].stat().st_size == paths[1].stat().st_size
-    data = Listed([(path, 0) for path in paths], cache=tmp_path / "cache")
-    for _ in range(2):
-        assert numbers(data[0].clip) == [0, 1, 2, 3]
-        assert numbers(data[1].clip) == [3, 4, 5, 6]
-    assert len(files(tmp_path / "cache")) == 2
-
-
 def _flip(file: Path, at: int) -> None:
     content = bytearray(file.read_bytes())
     content[at] ^= 1

@@ -77,6 +77,35 @@ def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
     assert data.files == (tmp_path / "a" / "clip.avi",)
 
 
+def test_clips_of_one_name(tmp_path: Path) -> None:
+    paths = [
+        video(tmp_path / folder / "clip.avi", stairs(4, base=base))
+        for folder, base in (("x", 16), ("y", 40))
+    ]
+    for path in paths:
+        os.utime(path, ns=(0, 0))
+    data = Listed([(path, 0) for path in paths], cache=tmp_path / "cache")
+    for _ in range(2):
+        assert numbers(data[0].clip) == [0, 1, 2, 3]
+        assert numbers(data[1].clip) == [3, 4, 5, 6]
+    assert sorted(p.parent.name for p in (tmp_path / "cache").rglob("*.npy")) == ["x", "y"]
+
+
+def test_long_names(tmp_path: Path) -> None:
+    paths = [
+        video(tmp_path / f"{'ü' * 110}{n}.avi", stairs(4, base=base))
+        for n, base in ((1, 16), (2, 40))
+    ]
+    for path in paths:
+        os.utime(path, ns=(0, 0))
+    assert paths[0].stat().st_size == paths[1].stat().st_size
+    data = Listed([(path, 0) for path in paths], cache=tmp_path / "cache")
+    for _ in range(2):
+        assert numbers(data[0].clip) == [0, 1, 2, 3]
+        assert numbers(data[1].clip) == [3, 4, 5, 6]
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 2
+
+
 def test_splits_with_files_of_one_name_do_not_meet_in_the_cache(tmp_path: Path) -> None:
     for split, base in (("train", 16), ("val", 100)):
         path = tmp_path / split / "wave" / "1.avi"
