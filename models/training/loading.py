@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from models.training.distributed import part
 from models.training.run import Run
+
+_GRACE = 60  # seconds that a worker goes on after SIGTERM
 
 
 def training_batches(run: Run) -> Iterator[Any]:
@@ -113,5 +116,11 @@ def _collate(samples: list[Any]) -> Any:
 
 
 def _ignore_interrupts(_worker: int) -> None:
-    """Leaves Ctrl-C to the main process, which ends its step first."""
+    """Leaves Ctrl-C and SIGTERM, which may go to all, to the main process; it ends its step first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(_number: int, _frame: FrameType | None) -> None:
+    """Gives the main process time; should it ask again at its own end, this worker does end."""
+    signal.alarm(_GRACE)

@@ -1,6 +1,7 @@
 """The trainer with a small net, for processes of their own: ``python -m tests.models.small_training``.
 
-``DIE_AT=clip`` in the environment ends the process that draws that clip, as ``kill -9`` does.
+``DIE_AT=clip`` in the environment ends the process that draws that clip, as ``kill -9`` does;
+``TERM_AT=clip`` asks all processes of its group to end, as ``timeout`` does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Fatal(MovingDigits):
     def __getitem__(self, index: int) -> Sample:
         if self.split == "train" and index == int(os.environ.get("DIE_AT", -1)):
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.split == "train" and index == int(os.environ.get("TERM_AT", -1)):
+            os.killpg(os.getpgrp(), signal.SIGTERM)
         return super().__getitem__(index)
 
 

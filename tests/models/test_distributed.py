@@ -37,6 +37,7 @@ def launch(
         text=True,
         timeout=300,
         check=False,
+        start_new_session=True,
     )
 
 
@@ -104,6 +105,18 @@ def test_a_killed_run_ends_with_the_same_weights(unbroken: Path, tmp_path: Path)
         for f in (tmp_path, unbroken)
     ]
     assert timeless[0] == timeless[1]
+
+
+def test_workers_leave_the_end_to_the_trainer(unbroken: Path, tmp_path: Path) -> None:
+    stopped = launch(tmp_path, "--workers", "1", count=1, TERM_AT="22")
+    assert stopped.returncode == 130, stopped.stderr
+    assert stopped.stderr.startswith("Stopped after step")
+    assert stopped.stderr.count("\n") == 1
+    done = launch(tmp_path, "--resume")
+    assert done.returncode == 0, done.stderr
+    resumed, whole = weights(tmp_path), weights(unbroken)
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=0, atol=1e-5)
 
 
 def test_a_batch_must_reach_all_processes(tmp_path: Path) -> None:
