@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import models
 from models import train
+from models.training import loop
+from models.training.task import Evaluation
 from tests.models.test_train_real import NAMES, NARROW, folders, run
 
 TOML = """
@@ -232,3 +234,28 @@ def test_junk_is_told_by_name(place: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(*NARROW, "--checkpoint", "junk.pt") == 2
     assert "junk.pt cannot be read as tensors: KeyError" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (["--schedule", "plateau", "--decay", "0.5"], [8.0, 8.0, 8.0, 8.0, 4.0, 4.0, 4.0, 2.0]),
+        (["--schedule", "constant"], [8.0] * 8),
+    ],
+)
+def test_a_plateau_lowers_the_rate_of_its_schedule_alone(
+    schedule: list[str], rates: list[float], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the fourth loss is the second that is not below the second, the seventh the second not below 1
+    found = iter([3.0, 2.0, 2.5, 2.0, 1.0, 1.0, 1.5, 0.5])
+
+    def fake(*_: object) -> Evaluation:
+        return Evaluation({"action": 0.5}, next(found))
+
+    monkeypatch.setattr(loop, "evaluate", fake)
+    given = ["--epochs", "8", "--batch-size", "12", "--eval-every", "1", "--lr", "8e-6"]
+    stop = ["--stopping", "patience", "--patience", "9", "--optimizer", "sgd"]
+    assert run(*NARROW, *given, *stop, *schedule) == 0
+    lines = [json.loads(line) for line in Path("out/c3d.log.jsonl").read_text().splitlines()]
+    assert [line["lr"] for line in lines] == pytest.approx([1e-6 * rate for rate in rates])
+    assert [line["step"] for line in lines] == list(range(1, 9))
