@@ -95,8 +95,8 @@ def read_clip(
             the program ``ffmpeg``, the one on the search path or else that of the package
             imageio-ffmpeg, from the file's first frame on whatever the window. Times, the window and
             the checks stay PyAV's, and the pixels are the same, apart from colours stored at a
-            coarser grid than brightness in files with odd sizes or more than 8 bits, which FFmpeg
-            may place otherwise. Folders are read in one way only.
+            coarser grid than brightness in files that are interlaced, have odd sizes or more than
+            8 bits, which FFmpeg may place otherwise. Folders are read in one way only.
 
     Returns:
         The clip.

@@ -42,15 +42,15 @@ class Videos(Dataset[VideoSample], ABC):
         items: path and index of the class of each clip.
         classes: names of the classes.
         frames: frames in a sample, T.
-        size: height and width of a sample.
+        size: height and width of a sample, or one number for both.
         fit: ``"squeeze"`` changes the proportions of frames to those of ``resize``, or of ``size``
             without one; ``"crop"`` keeps them, and covers it.
         sampling: ``"even"``: frames evenly spaced over the whole clip, as
             :func:`captum_video.io.frame_indices` gives them. ``"window"``: frames in a row, the
             middle ones or, in :meth:`draw`, any. Shorter clips repeat their first and last frame.
         stride: distance of the frames of a window.
-        resize: height and width before ``size`` is cut out, in the middle or, in :meth:`draw`,
-            anywhere; ``None`` for ``size`` itself. C3D's is ``(128, 171)`` for ``(112, 112)``.
+        resize: the same before ``size`` is cut out, in the middle or, in :meth:`draw`, anywhere;
+            ``None`` for ``size`` itself. C3D's is ``(128, 171)`` for ``(112, 112)``.
         mirror: whether :meth:`draw` mirrors every other clip, left to right.
         backend: what decodes; see :func:`captum_video.io.read_clip`.
         cache: a folder for decoded frames, where each clip is decoded once: it takes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from models.data.recorded._lists import (
     Entry,
@@ -33,6 +33,7 @@ _ENTRY = re.compile(r"(?P<name>[^/\\]+\.avi)\s+(?P<use>[012])")
 _TAGS = re.compile(r"_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi")
 
 
+@final
 class HMDB51(Videos):
     """The videos of one split of HMDB51, class by class in the order of their names.
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from captum_video._core.errors import close_matches
 from models.data.recorded._lists import (
@@ -29,6 +29,7 @@ _SPLITS = (*SPLITS, "official-validation")
 _ENTRY = re.compile(r"(\d+)\s*;\s*(.+)")
 
 
+@final
 class Jester(Videos):
     """The videos of one split of Jester, version 1, in the order of the official list.
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -58,6 +58,7 @@ class KittiSnippet(NamedTuple):
     intrinsics: Tensor
 
 
+@final
 class KittiOdometry(Dataset[KittiSnippet]):
     """Snippets of the sequences with known motion, each read when it is asked for.
 

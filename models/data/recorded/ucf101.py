@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from models.data.recorded._lists import (
     Entry,
@@ -32,6 +32,7 @@ _CLASS = re.compile(r"(\d+) (\S+)")
 _VIDEO = re.compile(r"(?P<folder>[^/\s]+)/v_(?P<spelled>\w+)_g(?P<group>\d+)_c\d+\.avi")
 
 
+@final
 class UCF101(Videos):
     """The videos of one split of UCF101, in the order of the official list.
 
