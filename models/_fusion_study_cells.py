@@ -40,6 +40,11 @@ TWINS = ("s", "st", "s+st")
 #: added to a cell's seed; training, its validations, and each of these have clips of their own
 CHOICE_SEED, CLIPS_SEED = 3_000_003, 4_000_003
 _EVALUATED = 100
+#: what files say of every recipe; of the rest, what is not as it is by default
+_ALWAYS_SAID = (
+    *("steps", "batch_size", "lr", "temporal_lr", "gate_lr", "weight_decay", "warmup", "clip_norm"),
+    *("eval_every", "eval_clips"),
+)
 #: what of a recipe is no number, or has no part in a cell
 _NOT_SHARED = ("data", "data_note", "data_options", "tolerance", "score_clips", "patience", "task")
 
@@ -140,7 +145,10 @@ def numbers(given: Recipe) -> dict[str, Any]:
     values = asdict(replace(given, data=None))  # type: ignore[arg-type]
     for name in _NOT_SHARED:
         del values[name]
-    return {**values, **given.task.settings()}
+    plain = Recipe(None, "", 0, 0, 0.0)  # type: ignore[arg-type]
+    said = {k: v for k, v in values.items() if k in _ALWAYS_SAID or v != getattr(plain, k)}
+    lists = {key: list(value) for key, value in said.items() if isinstance(value, tuple)}
+    return {**said, **lists, **given.task.settings()}
 
 
 def measure(cell: Cell, plan: Recipe, settings: Settings, data: Data, folder: Path) -> Outcome:

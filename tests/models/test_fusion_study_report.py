@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from models import _fusion_study_cells as cells
 from models import _fusion_study_figure as figure
 from models import _fusion_study_report as report
 from models._fusion_study_results import Cell, Chosen, Outcome, Results, Settings
@@ -183,3 +184,12 @@ def test_results_come_back_and_other_settings_are_refused(
         file.write("\n")
     with pytest.raises(ValueError, match=r"a\.jsonl, line 12 is not a cell"):
         Results([path], None)
+
+
+def test_published_cells_are_of_the_recipe_as_it_is() -> None:
+    """New fields of a recipe, as they are by default, do not make older files those of another."""
+    file = Path(__file__).parents[2] / "docs" / "data" / "fusion.jsonl"
+    written = json.loads(file.read_text().splitlines()[0])["settings"]["recipe"]
+    assert cells.numbers(cells.recipe(600)) == written
+    other = replace(cells.recipe(600), optimizer="sgd", freeze=("block1",))
+    assert cells.numbers(other) == {**written, "optimizer": "sgd", "freeze": ["block1"]}
