@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from models.training import distributed
 from models.training.distributed import batch_mean, part, share
+from models.training.loading import evaluation_batches, training_batches
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,6 +130,12 @@ def test_a_batch_must_reach_all_processes(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+class Number(NamedTuple):
+    """A sample that is its own index."""
+
+    clip: Tensor
+
+
 class TestParts:
     """The arithmetic, with processes played one after the other."""
 
@@ -163,6 +171,27 @@ class TestParts:
                 for own in (slice(0, 2), slice(2, 5))
             ]
             assert float(sum(means)) / 2 == pytest.approx(expected, rel=1e-12)
+
+    def test_each_process_draws_clips_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        numbers = [Number(torch.tensor([float(number)])) for number in range(15)]
+        recipe = SimpleNamespace(data=lambda *_: numbers, steps=3, batch_size=5)
+        run: Any = SimpleNamespace(
+            recipe=recipe,
+            seed=0,
+            workers=0,
+            device=torch.device("cpu"),
+            progress=SimpleNamespace(step=1),
+            info=SimpleNamespace(normalize=lambda clip: clip),
+        )
+        monkeypatch.setattr(distributed, "world", lambda: 2)
+        for number, trained, scored in (
+            (0, [[5, 6], [10, 11]], [[0, 1, 2]]),
+            (1, [[7, 8, 9], [12, 13, 14]], [[3, 4, 5, 6]]),
+        ):
+            monkeypatch.setattr(distributed, "rank", lambda number=number: number)
+            assert [b.clip.flatten().tolist() for b in training_batches(run)] == trained
+            batches = evaluation_batches(run, numbers[:7])
+            assert [clip.flatten().tolist() for clip, _ in batches] == scored
 
     def test_one_process_has_all_of_the_weight(self) -> None:
         assert float(share(torch.tensor(3.7))) == 1.0
