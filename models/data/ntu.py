@@ -18,6 +18,8 @@ from torch.utils.data import Dataset
 
 from captum_video.io import SkeletonError, read_skeleton
 from models.data._ntu_actions import NTU_ACTIONS
+from models.data.recorded._lists import one_of
+from models.data.recorded._places import folder, some
 
 FRAMES = 300
 GROUPS = {"action": range(len(NTU_ACTIONS))}
@@ -34,7 +36,6 @@ _ON_ERROR = ("raise", "skip")
 _SUFFIX = ".skeleton"
 _NAME = re.compile(r"S(\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(\d{3})A(?P<action>\d{3})")
 _HIGHEST = {"camera": 3, "subject": 40, "action": len(NTU_ACTIONS)}
-_SHOWN = 5  # names in an error
 
 
 class NTUSample(NamedTuple):
@@ -63,7 +64,7 @@ class NTU(Dataset[NTUSample]):
 
     Args:
         root: the folder; subfolders are searched too. Files are named as the data set's are,
-            ``SsssCcccPpppRrrrAaaa.skeleton``.
+            ``SsssCcccPpppRrrrAaaa.skeleton``; hidden ones are passed over.
         split: ``"train"``, or ``"validation"``, which is the protocol's test set; ``"test"`` is
             another name for it.
         protocol: ``"cross-subject"`` (20 of the 40 subjects train) or ``"cross-view"`` (cameras 2
@@ -107,10 +108,7 @@ class NTU(Dataset[NTUSample]):
             ("protocol", protocol, tuple(PROTOCOLS)),
             ("on_error", on_error, _ON_ERROR),
         ):
-            if value not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}."
-                )
+            one_of(name, value, known)
         if frames is not None and frames < 1:
             raise ValueError(f"frames must be positive, got {frames}.")
         self.root = Path(root)
@@ -189,29 +187,27 @@ class NTU(Dataset[NTUSample]):
             self.files = tuple(path for path in self.files if path not in reasons)
             warnings.warn(
                 f"{len(reasons)} of {len(reasons) + len(self.files)} samples cannot be read and are "
-                f"left out: {_some(reasons.values())}",
+                f"left out: {some(reasons.values())}",
                 stacklevel=3,
             )
 
 
 def _find(root: Path) -> dict[str, Path]:
     """The files of samples under a folder, by the samples' names."""
-    if not root.exists():
-        raise FileNotFoundError(f"root must be the folder of NTU RGB+D's skeletons, got {root}.")
-    if not root.is_dir():
-        raise NotADirectoryError(f"root must be a folder, and {root} is a file.")
+    # absolute, so that they are found when the working directory changes
+    base = folder(root, "NTU RGB+D's skeletons").absolute()
     paths = sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(root)
+        Path(place, name)
+        for place, _, names in os.walk(base)
         for name in names
-        if name.endswith(_SUFFIX)
+        if name.endswith(_SUFFIX) and not name.startswith(".")
     )
     if not paths:
         raise ValueError(f"There is no file SsssCcccPpppRrrrAaaa{_SUFFIX} in {root}.")
     strange = [path for path in paths if not _NAME.fullmatch(path.stem)]
     if strange:
         raise ValueError(
-            f"Samples must be named SsssCcccPpppRrrrAaaa{_SUFFIX}, got {_some(map(str, strange))}."
+            f"Samples must be named SsssCcccPpppRrrrAaaa{_SUFFIX}, got {some(map(str, strange))}."
         )
     found: dict[str, Path] = {}
     for path in paths:
@@ -246,12 +242,5 @@ def _names(missing: str | os.PathLike[str] | Iterable[str]) -> frozenset[str]:
     names = frozenset(name.removesuffix(_SUFFIX) for name in missing)
     strange = sorted(name for name in names if not _NAME.fullmatch(name))
     if strange:
-        raise ValueError(f"missing must name samples (SsssCcccPpppRrrrAaaa), got {_some(strange)}.")
+        raise ValueError(f"missing must name samples (SsssCcccPpppRrrrAaaa), got {some(strange)}.")
     return names
-
-
-def _some(items: Iterable[str]) -> str:
-    """The first few of them, and how many more there are."""
-    listed = list(items)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more

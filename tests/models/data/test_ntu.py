@@ -38,6 +38,23 @@ def stems(data: NTU) -> list[str]:
     return [path.stem for path in data.files]
 
 
+def test_relative_places_outlive_another_working_directory(
+    subjects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (subjects / "elsewhere").mkdir()
+    monkeypatch.chdir(subjects)
+    data = NTU(".")
+    monkeypatch.chdir("elsewhere")
+    assert data[0].subject == 9  # the first that trains of those whom camera 1 saw
+
+
+def test_the_other_half_of_a_mac_s_files_is_passed_over(subjects: Path) -> None:
+    expected = stems(NTU(subjects))
+    for path in list(subjects.iterdir()):
+        (subjects / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert stems(NTU(subjects)) == expected
+
+
 def test_cross_subject(subjects: Path) -> None:
     train, held_out = NTU(subjects), NTU(str(subjects), "validation")
     assert len(train) == len(held_out) == 20
