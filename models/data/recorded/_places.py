@@ -1,4 +1,4 @@
-"""Where clips lie: splits, folders, and what counts as a clip, for all readers of recorded videos."""
+"""Where clips lie: splits, folders, and what counts as a clip, for all readers of recorded data."""
 
 from __future__ import annotations
 
