@@ -35,9 +35,11 @@ class Fatal(MovingDigits):
 
 
 def narrow(name: str, **options: Any) -> BundledModel:
-    """A net with the facts of ``c3d_small``, without batch norm and dropout."""
-    net = C3D(19, widths=((4,), (8,), (8,), (8,)), hidden=(16,), size=(64, 64), dropout=0.0)
-    net.info = build(name, **options).info
+    """A net with the facts of ``c3d_small``, without dropout, and without batch norm by default."""
+    widths = ((4,), (8,), (8,), (8,))
+    options.setdefault("norm_from", int(os.environ.get("NORM_FROM", "0")) or None)
+    net = C3D(19, widths=widths, hidden=(16,), size=(64, 64), dropout=0.0, **options)
+    net.info = build(name).info
     return net
 
 

@@ -14,10 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import default_collate
 
+from models.data import MovingDigits
 from models.training import distributed
+from models.training.classification import Classification
 from models.training.distributed import batch_mean, part, share
 from models.training.loading import evaluation_batches, training_batches
+from tests.models import small_training
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +51,17 @@ def weights(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / "out" / "c3d_small.safetensors")
 
 
+def last(folder: Path) -> dict[str, Tensor]:
+    """The weights after the last step; those of :func:`weights` may be of an earlier one."""
+    kept = torch.load(folder / "runs/c3d_small/checkpoint.pt", weights_only=True)
+    assert kept["progress"]["step"] == 6
+    momentum = {
+        f"momentum {number}": state["momentum_buffer"]
+        for number, state in kept["optimiser"]["state"].items()
+    }
+    return {**kept["model"], **momentum}
+
+
 def log(folder: Path) -> list[dict[str, Any]]:
     return [
         json.loads(line) for line in (folder / "runs/c3d_small/log.jsonl").read_text().splitlines()
@@ -71,6 +86,9 @@ def test_two_processes_train_as_one(unbroken: Path, tmp_path: Path) -> None:
     assert one.keys() == two.keys()
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=0, atol=1e-5)
+    two_last = last(unbroken)
+    for key, value in last(tmp_path).items():
+        torch.testing.assert_close(two_last[key], value, rtol=0, atol=1e-5)
     assert max(float((one[key] - start[key]).abs().max()) for key in one) > 1e-2
     for a, b in zip(log(tmp_path), log(unbroken), strict=True):
         assert a["step"] == b["step"]
@@ -97,8 +115,9 @@ def test_a_killed_run_ends_with_the_same_weights(unbroken: Path, tmp_path: Path)
     assert kept["progress"]["step"] == 4
     done = launch(tmp_path, "--resume")
     assert done.returncode == 0, done.stderr
-    resumed, whole = weights(tmp_path), weights(unbroken)
-    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+    for state in (weights, last):
+        resumed, whole = state(tmp_path), state(unbroken)
+        assert all(torch.equal(resumed[key], whole[key]) for key in whole)
     timeless = [
         [
             {k: v for k, v in line.items() if k not in ("seconds", "waiting", "step_seconds")}
@@ -116,9 +135,26 @@ def test_workers_leave_the_end_to_the_trainer(unbroken: Path, tmp_path: Path) ->
     assert stopped.stderr.count("\n") == 1
     done = launch(tmp_path, "--resume")
     assert done.returncode == 0, done.stderr
-    resumed, whole = weights(tmp_path), weights(unbroken)
+    resumed, whole = last(tmp_path), last(unbroken)
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=0, atol=1e-5)
+
+
+def test_all_processes_are_scored_with_the_same_statistics(tmp_path: Path) -> None:
+    """Batch norms see parts of a batch; what is scored is the net that is kept."""
+    done = launch(tmp_path, NORM_FROM="1")
+    assert done.returncode == 0, done.stderr
+    kept = torch.load(tmp_path / "runs/c3d_small/checkpoint.pt", weights_only=True)
+    net = small_training.narrow(small_training.NAME, norm_from=1)
+    net.load_state_dict(kept["model"])
+    clips = MovingDigits(5, 1_000_003, "validation")
+    x = net.info.normalize(torch.stack([clips[i].clip for i in range(5)]))
+    task = Classification({"motion": range(1, 10), "look": range(10, 0, -1)}).prepared(
+        net.info, lambda: None
+    )
+    with torch.no_grad():
+        found = task.evaluate(net.eval(), [(x, default_collate([clips[i] for i in range(5)]))])
+    assert log(tmp_path)[-1]["validation_loss"] == pytest.approx(found.loss, abs=1e-5)
 
 
 def test_a_batch_must_reach_all_processes(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     state = torch.get_rng_state()
     assert run("--output", "whole") == 0
     assert torch.equal(torch.get_rng_state(), state)
+    last = torch.load("runs/c3d_small/checkpoint.pt", weights_only=True)
     monkeypatch.setitem(recipes.RECIPES, "c3d_small", replace(tiny, data=Interrupting))
     before = signal.getsignal(sent)
     assert run() == 130
@@ -96,6 +97,19 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert run("--resume") == 0
     broken, whole = weights(), weights("whole")
     assert all(torch.equal(broken[key], whole[key]) for key in whole)
+    resumed = torch.load("runs/c3d_small/checkpoint.pt", weights_only=True)
+    assert resumed["progress"]["step"] == last["progress"]["step"] == 6
+    assert all(torch.equal(resumed["model"][key], last["model"][key]) for key in whole)
+
+
+def test_the_log_has_the_mean_loss_between_validations(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    monkeypatch.setattr(loop, "_train_step", lambda *_: next(losses))
+    assert run() == 0
+    lines = [json.loads(line) for line in Path("out/c3d_small.log.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines] == [1.5, 6.0, 24.0]
 
 
 def test_weights_and_card_tell_where_they_come_from(

@@ -128,8 +128,13 @@ def test_weights_for_other_names_are_told(place: Path, capsys: pytest.CaptureFix
             f"The output layer of {weights} is kept, and its classes have other names or another "
             "order: left swipe, right swipe, wave where the data have a, b, c"
         ) in capsys.readouterr().out
-    assert run(*NARROW, *SHORT, "--checkpoint", "out/c3d.safetensors", "--output", "tuned") == 0
+    again = [*NARROW, *SHORT, "--output", "tuned"]
+    assert run(*again, "--checkpoint", "out/c3d.safetensors") == 0
     assert "output layer" not in capsys.readouterr().out
+    assert run(*again, "--resume") == 2
+    assert "start was 'c3d.safetensors', now ''" in capsys.readouterr().err
+    Path("out/c3d.safetensors").unlink()
+    assert run(*again, "--resume", "--checkpoint", "out/c3d.safetensors") == 0
 
 
 def test_a_turned_first_layer_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
