@@ -26,9 +26,9 @@ class ClassFolders(Videos):
     """Clips in folders that are named as their classes: ``ROOT/CLASS/CLIP``.
 
     A clip is a video, known by its suffix (mp4, avi, webm, mkv, mov, gif, ...), or a folder of images.
-    Other files, hidden ones and what lies deeper are passed over. Classes and clips come in the order of names. All
-    splits have the classes of the folder ``train`` where there is one, so that their indices agree;
-    they need not have clips of all of them.
+    Other files, hidden ones and what lies deeper are passed over. Classes and clips come in the order
+    of names. All splits have the classes of the folder ``train`` where there is one, so that their
+    indices agree; they need not have clips of all of them.
 
     Args:
         root: the folder.
