@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import models
 from models import train
 from models.training import loop
+from models.training.classification import Classification
 from models.training.task import Evaluation
 from tests.models.test_train_real import NAMES, NARROW, folders, run
 
@@ -106,6 +107,30 @@ def test_a_run_goes_on_with_its_own_classes(
     capsys.readouterr()
     assert run(*NARROW, *SHORT, "--resume") == 2
     assert f"classes was {NAMES}, now ('a', 'b', 'c')" in capsys.readouterr().err
+
+
+def test_what_does_not_matter_may_change(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr(Classification, "begin", lambda *_: begun.append(True))
+    assert run(*NARROW, *SHORT, "--cache", "one") == 0
+    assert run(*NARROW, *SHORT, "--cache", "two", "--workers", "1", "--resume") == 0
+    assert len(begun) == 2
+    # weights to start from bring what the task would take from the data
+    assert run(*NARROW, *SHORT, "--checkpoint", "out/c3d.safetensors") == 0
+    assert len(begun) == 2
+
+
+def test_the_clock_leaves_the_first_step_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 9.0, 10.0, 11.0, 14.0, 20.0, 23.0, 26.0])
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(times))
+    clock = loop._Clock()
+    for _ in range(3):
+        with clock.waiting():
+            pass
+        clock.step()
+    # one of four seconds, then three of six
+    assert clock.read() == {"waiting": 0.4, "step_seconds": 5.0}
+    assert clock.read() == {}
 
 
 def test_a_new_run_begins_without_the_old_checkpoint(place: Path) -> None:
