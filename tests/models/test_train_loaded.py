@@ -120,6 +120,18 @@ def test_what_does_not_matter_may_change(place: Path, monkeypatch: pytest.Monkey
     assert len(begun) == 2
 
 
+def test_a_layers_rate_is_a_factor_of_its_step(place: Path) -> None:
+    found = []
+    for factor in ("1", "2", "3"):
+        given = ["--optimizer", "sgd", "--lr", "1e-3", "--layer-lr", f"fc8={factor}"]
+        assert run(*NARROW, *SHORT, *given) == 0
+        found.append(load_file("out/c3d.safetensors"))
+    one, two, three = (state["fc8.weight"] for state in found)
+    torch.testing.assert_close(three - two, two - one, rtol=1e-3, atol=1e-7)
+    assert float((two - one).abs().max()) > 1e-5
+    assert all(torch.equal(state["conv1.weight"], found[0]["conv1.weight"]) for state in found)
+
+
 def test_the_clock_leaves_the_first_step_out(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 9.0, 10.0, 11.0, 14.0, 20.0, 23.0, 26.0])
     monkeypatch.setattr(loop.time, "perf_counter", lambda: next(times))
