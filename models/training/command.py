@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
     """
     _check(options)
     built_with = _model_options(options)
-    given = [f"{key}={built_with[key]}" for key in sorted(built_with)]
+    folder = _run_folder(built_with, _pairs("--data-option", options.data_option))
     name, model, recipe, origin = (_real if options.root else _procedural)(options, built_with)
     if origin.get("start") and options.checkpoint is None:
         tell(f"Without --checkpoint, though the recipe starts from {origin['start']}")
@@ -71,7 +71,7 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
         recipe,
         options.seed,
         options.device,
-        (options.run_folder or Path("runs", "-".join([name, *given]))) / "checkpoint.pt",
+        (options.run_folder or Path("runs", name + folder)) / "checkpoint.pt",
         options.workers,
         amp,
         built_with,
@@ -83,6 +83,15 @@ def prepare(options: argparse.Namespace, tell: Callable[[str], None]) -> Run:
     if options.resume:
         run.resume()
     return run
+
+
+def _run_folder(*given: Mapping[str, Any]) -> str:
+    """What options add to the name of a run's folder, each by its key; paths by their last part."""
+    return "".join(
+        f"-{key}={str(value).rstrip('/').rpartition('/')[2]}"
+        for options in given
+        for key, value in sorted(options.items())
+    )
 
 
 def command_line(options: argparse.Namespace) -> str:

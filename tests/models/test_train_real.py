@@ -215,3 +215,14 @@ def test_weights_of_another_model_are_refused(place: Path) -> None:
     Path("half.safetensors").write_bytes(Path("out/c3d.safetensors").read_bytes()[:100])
     with pytest.raises(ValueError, match=r"half\.safetensors cannot be read as safetensors"):
         models.load("c3d", "half.safetensors")
+
+
+def test_runs_on_other_folds_do_not_meet(place: Path) -> None:
+    short = [*NARROW[:4], "--steps", "1", "--batch-size", "2", "--option", "frames=8"]
+    fitted = ["--option", "size=(24, 24)", "--option", "final_pool=False"]
+    assert run(*short, *fitted, "--data-option", "fit=crop") == 0
+    (folder,) = Path("runs").iterdir()
+    assert folder.name == (
+        "c3d-folders-final_pool=False-frames=8-hidden=(16,)-size=(24, 24)"
+        "-widths=((4,), (8,), (8,))-fit=crop"
+    )
