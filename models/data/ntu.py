@@ -18,8 +18,7 @@ from torch.utils.data import Dataset
 
 from captum_video.io import SkeletonError, read_skeleton
 from models.data._ntu_actions import NTU_ACTIONS
-from models.data.recorded._lists import one_of
-from models.data.recorded._places import folder, some
+from models.data.recorded._places import folder, one_of, some
 
 FRAMES = 300
 GROUPS = {"action": range(len(NTU_ACTIONS))}

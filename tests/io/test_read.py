@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from captum_video.io import ClipError, read_clip, write_frames
-from tests.io.videos import cut, encode, noise, psnr, smooth
+from tests.io.videos import cut, cut_noise, encode, noise, psnr, smooth
 
 FASTSTART = {"movflags": "faststart"}
 
@@ -105,12 +105,8 @@ def test_a_gif_s_rate_comes_from_its_delays(tmp_path: Path) -> None:
 def test_a_cut_file_is_an_error_or_asked_for(
     tmp_path: Path, name: str, codec: str, container: dict[str, str], share: float
 ) -> None:
-    pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
-    whole = encode(
-        tmp_path / name, noise(), codec, pix_fmt=pix_fmt, container_options=dict(container)
-    )
+    whole, path = cut_noise(tmp_path / name, codec, container, share)
     reference = read_clip(whole).frames
-    path = cut(whole, share)
     with pytest.raises(ClipError, match=f"cut-{name}: ") as caught:
         read_clip(path)
     assert caught.value.path == path

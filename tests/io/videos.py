@@ -62,3 +62,10 @@ def cut(path: Path, share: float) -> Path:
 def psnr(a: Tensor, b: Tensor) -> float:
     error = (a.double() - b.double()).square().mean()
     return float(10 * torch.log10(255**2 / error)) if error else float("inf")
+
+
+def cut_noise(path: Path, codec: str, container: dict[str, str], share: float) -> tuple[Path, Path]:
+    """A file of noise, and its first part."""
+    pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+    whole = encode(path, noise(), codec, pix_fmt=pix_fmt, container_options=dict(container))
+    return whole, cut(whole, share)

@@ -142,51 +142,6 @@ def test_training_declines(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Either a model's name or --recipe is needed"),
-        (["c3d"], "There is no recipe for 'c3d'. It is trained on real data: give --data"),
-        (["c3d", "--data", "folders"], "--root must say where the data lie"),
-        (["c3d", "--data", "folders", "--root", "data"], "Real data need --output"),
-        (["c3d", "--data", "ucf11", *"--root data --output o".split()], "no data set 'ucf11'. Did"),
-        (
-            ["c4d", "--data", "folders", *"--root data --output o".split()],
-            "no model 'c4d'. Did you",
-        ),
-        (
-            ["--recipe", "c3d-ucf11", *"--root data --output o".split()],
-            "no recipe 'c3d-ucf11'. Did",
-        ),
-        (["c3d", "--recipe", "c3d-ucf101"], "Either a model's name or --recipe is needed"),
-        (["--recipe", "c3d-ucf101", "--data", "csv"], "--recipe names the data itself"),
-        (["c3d_small", "--root", "data"], "--root is for real data: give --data too"),
-        (["c3d_small", "--cache", "c"], "--cache is for real data"),
-        (["c3d_small", "--epochs", "2"], "--epochs is for real data"),
-        (["c3d_small", "--eval-every", "2.5"], "--eval-every must be whole steps, got 2.5"),
-        (["c3d_small", "--eval-every", "nan"], "--eval-every must be positive, got nan"),
-        (["c3d_small", "--seed", "2147483648"], "--seed must be at most 2147483647"),
-        (["c3d_small", "--save-every", "-1"], "--save-every must not be negative, got -1"),
-        (["c3d_small", "--layer-lr", "fc8"], "--layer-lr must be LAYER=FACTOR, got 'fc8'"),
-        (["c3d_small", "--layer-lr", "fc8=x"], "LAYER=FACTOR with a number, got fc8=x"),
-        (["c3d_small", "--layer-lr", "fc9=2"], "layer_lr has no layer 'fc9'. Did you mean 'fc8'"),
-        (["c3d_small", "--freeze", "*"], "freeze '*' leaves nothing to train"),
-        (["c3d_small", "--checkpoint", "no.pt"], "no.pt"),
-    ],
-)
-def test_bad_arguments_are_told(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert train.main([*arguments, "--device", "cpu"]) == 2
-    assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
         (["--data-option", "foldd=1"], "folders has no option 'foldd'"),
         (["--data-option", "frames=3"], "frames is the model's"),
         (["--option", "depth=3"], "cannot be built"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.data.recorded._halves import first_halves
-from models.data.recorded._places import folder, some, subfolders
+from models.data.recorded._places import some, subfolders
 
 
 class Line(NamedTuple):
@@ -55,49 +55,6 @@ class Entry(NamedTuple):
     video: str
     label: int
     source: str
-
-
-def one_of(name: str, value: object, known: Sequence[object]) -> None:
-    """Refuses an argument that is not among the known values.
-
-    Args:
-        name: the argument.
-        value: what was given.
-        known: what there is.
-
-    Raises:
-        ValueError: it is none of them.
-    """
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.")
-
-
-def list_folder(
-    root: Path, annotations: str | os.PathLike[str] | None, name: str, what: str
-) -> Path:
-    """The folder of a data set's lists.
-
-    Args:
-        root: the data set.
-        annotations: where the caller says that the lists are; ``None``: below ``root``.
-        name: what the folder is called in the official archive; ``"."`` for ``root`` itself.
-        what: what the lists are, for the error.
-
-    Returns:
-        ``annotations``, or ``root / name``.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        NotADirectoryError: it is a file.
-    """
-    if annotations is not None:
-        return folder(annotations, what, "annotations")
-    found = root / name
-    if not found.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {found} of {what}: give their folder as annotations."
-        )
-    return found
 
 
 def read_lines(path: Path, what: str) -> list[Line]:
@@ -168,40 +125,6 @@ def refuse_untrained(classes: Sequence[str], train: Iterable[Entry], source: Pat
         )
 
 
-def class_folders(
-    videos: Path, classes: Sequence[str], source: Path, *, any_case: bool = False
-) -> None:
-    """Refuses classes without a folder, and folders of videos without a class.
-
-    Args:
-        videos: the folder of the classes' folders.
-        classes: their names.
-        source: the list that has them, for the errors.
-        any_case: whether small and capital letters are the same.
-
-    Raises:
-        FileNotFoundError: a class has no folder.
-        ValueError: a folder that is none of a class holds videos.
-    """
-    on_disk = [path.name for path in subfolders(videos)]
-    missing = _without(classes, on_disk, any_case)
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of the {len(classes)} classes in {source} have no folder in {videos}: "
-            f"{some(missing)}."
-        )
-    strange = [
-        name
-        for name in _without(on_disk, classes, any_case)
-        if any(file.suffix.lower() == ".avi" for file in (videos / name).iterdir())
-    ]
-    if strange:
-        raise ValueError(
-            f"{videos} has folders of videos that are none of the {len(classes)} classes in "
-            f"{source}: {some(strange)}."
-        )
-
-
 def items_of(
     split: str, entries: Sequence[Entry], base: Path, source: Path, *, any_case: bool = False
 ) -> list[tuple[Path, int]]:
@@ -268,13 +191,6 @@ def locate(base: Path, names: Sequence[str], source: Path, *, any_case: bool = F
             f"{some(missing)}."
         )
     return [base / path for path in found if path is not None]
-
-
-def _without(names: Iterable[str], known: Iterable[str], any_case: bool) -> list[str]:
-    """The names that are not known."""
-    same = str.casefold if any_case else str
-    found = {same(name) for name in known}
-    return [name for name in names if same(name) not in found]
 
 
 def _folders(base: Path, names: Iterable[str]) -> list[str]:

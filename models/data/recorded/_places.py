@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from captum_video._core.errors import close_matches
@@ -108,3 +108,18 @@ def _is_clip(entry: os.DirEntry[str]) -> bool:
         return any(
             e.name.lower().endswith(IMAGE_SUFFIXES) and not e.name.startswith(".") for e in inner
         )
+
+
+def one_of(name: str, value: object, known: Sequence[object]) -> None:
+    """Refuses an argument that is not among the known values.
+
+    Args:
+        name: the argument.
+        value: what was given.
+        known: what there is.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.")

@@ -11,21 +11,16 @@ import re
 from pathlib import Path
 from typing import Any, final
 
+from models.data.recorded._folds import class_folders, open_folds
 from models.data.recorded._lists import (
     Entry,
-    class_folders,
     items_of,
-    list_folder,
-    one_of,
     read_lines,
     refuse_repeats,
     refuse_untrained,
 )
-from models.data.recorded._places import SPLITS, folder
 from models.data.recorded._videos import Videos
 
-_SPLITS = (*SPLITS, "official-test")
-_FOLDS = (1, 2, 3)
 _LISTS = "testTrainMulti_7030_splits"
 _UNUSED, _TRAIN, _TEST = 0, 1, 2
 _ENTRY = re.compile(r"(?P<name>[^/\\]+\.avi)\s+(?P<use>[012])")
@@ -76,14 +71,11 @@ class HMDB51(Videos):
         annotations: str | os.PathLike[str] | None = None,
         **reading: Any,
     ) -> None:
-        one_of("split", split, _SPLITS)
-        one_of("fold", fold, _FOLDS)
-        self.root = folder(root, "HMDB51")
+        self.root, lists, videos = open_folds(
+            "HMDB51", root, split, fold, annotations, lists=_LISTS, videos="hmdb51_org"
+        )
         self.split = split
         self.fold = int(fold)
-        lists = list_folder(self.root, annotations, _LISTS, "HMDB51's lists")
-        videos = self.root / "hmdb51_org"
-        videos = videos if videos.is_dir() else self.root
         every = _list(lists, "*", self.fold)
         classes = _classes(lists, self.fold)
         class_folders(videos, classes, every)

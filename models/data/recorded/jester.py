@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any, final
 
 from captum_video._core.errors import close_matches
+from models.data.recorded._folds import list_folder
 from models.data.recorded._lists import (
     Entry,
     items_of,
-    list_folder,
-    one_of,
     read_lines,
     refuse_repeats,
     refuse_untrained,
 )
-from models.data.recorded._places import SPLITS, folder
+from models.data.recorded._places import SPLITS, folder, one_of
 from models.data.recorded._videos import Videos
 
 _SPLITS = (*SPLITS, "official-validation")

@@ -12,21 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
+from models.data.recorded._folds import class_folders, open_folds
 from models.data.recorded._lists import (
     Entry,
-    class_folders,
     items_of,
-    list_folder,
-    one_of,
     read_lines,
     refuse_repeats,
     refuse_untrained,
 )
-from models.data.recorded._places import SPLITS, folder
 from models.data.recorded._videos import Videos
 
-_SPLITS = (*SPLITS, "official-test")
-_FOLDS = (1, 2, 3)
 _LISTS = "ucfTrainTestlist"
 _CLASS = re.compile(r"(\d+) (\S+)")
 _VIDEO = re.compile(r"(?P<folder>[^/\s]+)/v_(?P<spelled>\w+)_g(?P<group>\d+)_c\d+\.avi")
@@ -79,16 +74,13 @@ class UCF101(Videos):
         annotations: str | os.PathLike[str] | None = None,
         **reading: Any,
     ) -> None:
-        one_of("split", split, _SPLITS)
-        one_of("fold", fold, _FOLDS)
-        self.root = folder(root, "UCF101")
+        self.root, lists, videos = open_folds(
+            "UCF101", root, split, fold, annotations, lists=_LISTS, videos="UCF-101"
+        )
         self.split = split
         self.fold = int(fold)
-        lists = list_folder(self.root, annotations, _LISTS, "UCF101's lists")
         named = lists / "classInd.txt"
         classes = _classes(named)
-        videos = self.root / "UCF-101"
-        videos = videos if videos.is_dir() else self.root
         class_folders(videos, classes, named, any_case=True)
         train = _entries(lists / f"trainlist{self.fold:02}.txt", self.fold, classes, labelled=True)
         test = _entries(lists / f"testlist{self.fold:02}.txt", self.fold, classes, labelled=False)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.data.recorded._halves import first_halves
-from models.data.recorded._lists import Line, locate, one_of, read_lines
+from models.data.recorded._lists import Line, locate, read_lines
+from models.data.recorded._places import one_of
 
 
 def chosen(labels: list[int], sources: str) -> str:
