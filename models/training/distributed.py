@@ -7,7 +7,7 @@ Started by ``torchrun``, every process holds the whole model and takes its part 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,6 +116,18 @@ def all_sum(value: Tensor) -> Tensor:
     if world() > 1:
         dist.all_reduce(total)
     return total
+
+
+def mean_over_processes(values: Sequence[float]) -> list[float]:
+    """The mean of each number over all processes.
+
+    Args:
+        values: this process's, as many everywhere.
+
+    Returns:
+        The same numbers in every process.
+    """
+    return (all_sum(torch.tensor(values, dtype=torch.float64)) / world()).tolist()
 
 
 def batch_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:

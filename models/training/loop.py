@@ -17,17 +17,20 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from models.info import BundledModel
-from models.training.distributed import rank, world
+from models.training.distributed import mean_over_processes, rank, world
 from models.training.loading import model_input, training_batches
 from models.training.optimiser import learning_rate, training_mode
 from models.training.run import Run
 from models.training.task import Task
-from models.training.validation import evaluate, mean_over_processes, note
+from models.training.validation import evaluate, note
 
 #: added to the user's seed, so that training, validation and score never share a clip's seed
 VALIDATION_SEED = 1_000_003
 SCORE_SEED = 2_000_003
 _NOISE = 24  # bits of the step in the seed of a process's noise
+# PyTorch's generator on CPUs takes 32 bits of a seed; multiples of this (2**32 over the golden ratio)
+# lie far apart in them
+_SPREAD = 2_654_435_769
 
 
 class Interrupted(Exception):
@@ -137,7 +140,7 @@ def _objective(run: Run) -> nn.Module:
 def _train_step(run: Run, objective: nn.Module, batch: Any) -> float:
     """One optimiser step; returns the loss. Noise depends on seed, step and process alone."""
     step = run.progress.step
-    torch.manual_seed(((run.seed << 32) + (rank() << _NOISE) + step) % 2**63)
+    torch.manual_seed((run.seed * _SPREAD + (rank() << _NOISE) + step) % 2**32)
     for settings in run.optimiser.param_groups:
         settings["lr"] = settings["lr_factor"] * learning_rate(run.recipe, step, run.progress.scale)
     training_mode(run.model, run.recipe)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from models.training.distributed import all_sum, broadcast_buffers, rank
+from models.training.distributed import broadcast_buffers, rank
 from models.training.loading import evaluation_batches
 from models.training.optimiser import Plateau, declined, learning_rate
 from models.training.run import Run
@@ -82,17 +82,3 @@ def _slow_down(run: Run, loss: float) -> None:
     if plateau.reached(loss, recipe.plateau) and recipe.schedule == "plateau":
         progress.scale *= recipe.decay
     progress.lowest, progress.flat = plateau.best, plateau.stale
-
-
-def mean_over_processes(values: list[float]) -> list[float]:
-    """The mean of each number over all processes.
-
-    Args:
-        values: this process's.
-
-    Returns:
-        The same numbers in every process.
-    """
-    own = torch.tensor([*values, 1.0], dtype=torch.float64)
-    total = all_sum(own)
-    return (total[:-1] / total[-1]).tolist()

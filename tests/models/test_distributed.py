@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -17,10 +18,11 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from models.data import MovingDigits
-from models.training import distributed
+from models.training import distributed, loop, recipes
 from models.training.classification import Classification
 from models.training.distributed import batch_mean, part, share
 from models.training.loading import evaluation_batches, training_batches
+from models.training.run import Run
 from tests.models import small_training
 
 ROOT = Path(__file__).parents[2]
@@ -229,6 +231,34 @@ class TestParts:
             batches = evaluation_batches(run, numbers[:7])
             assert [clip.flatten().tolist() for clip, _ in batches] == scored
 
+    def test_noise_is_that_of_seed_step_and_process(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        net = small_training.narrow(small_training.NAME)
+        recipe = replace(recipes.RECIPES[small_training.NAME], steps=9, eval_every=9)
+        clips = SimpleNamespace(clip=torch.zeros(1, 3, 1, 1, 1))
+
+        def drawn(seed: int, number: int, step: int) -> float:
+            """What a step draws; the objective is the random number itself."""
+            monkeypatch.setattr(loop, "rank", lambda: number)
+            run = Run(net, recipe, seed, torch.device("cpu"), tmp_path / "c.pt", tensorboard=False)
+            run.progress.step = step
+            weight = next(net.parameters())
+
+            def noise(*_: object) -> Tensor:
+                return 0 * weight.sum() + torch.rand(())
+
+            with torch.random.fork_rng(devices=[]):
+                return loop._train_step(run, noise, clips)  # type: ignore[arg-type]
+
+        places = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 0, 0), (1, 1, 0)]
+        found = [drawn(*place) for place in places]
+        assert len(set(found)) == len(places)
+        assert [drawn(*place) for place in places] == found
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)  # as the bundled weights were trained
+            assert drawn(0, 0, 5) == float(torch.rand(()))
+
     def test_one_process_has_all_of_the_weight(self) -> None:
         assert float(share(torch.tensor(3.7))) == 1.0
 
@@ -243,6 +273,12 @@ def test_what_torchrun_says_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=r"Process 3 of this machine has no GPU .* there are 2"):
         distributed.own_device(torch.device("cuda"))
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert distributed.own_device(torch.device("cuda")) == torch.device("cuda", 3)
+    assert chosen == [torch.device("cuda", 3)]
+    assert distributed.process() == "process 3: "
     assert distributed.others_ended(RuntimeError("... Connection closed by peer [127.0.0.1]"))
     assert not distributed.others_ended(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
